@@ -1,0 +1,146 @@
+"""Strict reading: YAML without surprises, models that refuse what they do not know.
+
+YAML 1.1 turns `1.20` into a float, `no` into a boolean and lets the last of two equal keys win;
+here duplicate keys are errors, and strict types turn the other traps into errors with the key's path.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from batchscore.errors import ConfigError
+
+
+class Section(BaseModel):
+    """A section of a configuration file: frozen, strict, and closed to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", protected_namespaces=())
+
+
+FROM_LIST = Field(strict=False)
+"""Annotates a tuple, so that a YAML list is taken for it; what is inside stays strict."""
+
+SectionT = TypeVar("SectionT", bound=Section)
+
+
+class _UniqueKeyLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """A safe loader that refuses duplicate keys and leaves dates as the text they are."""
+
+
+def _mapping(loader: Any, node: yaml.MappingNode) -> dict[str, Any]:  # noqa: ANN401 - PyYAML's loaders are untyped
+    seen: dict[Any, int] = {}
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        line = key_node.start_mark.line + 1
+        if key in seen:
+            raise ConfigError(
+                f"the key {key!r} stands twice, in lines {seen[key]} and {line}",
+                slug="DUPLICATE-KEY",
+                remedy="keep one of the two",
+            )
+        seen[key] = line
+    loader.flatten_mapping(node)
+    return {loader.construct_object(k, deep=True): loader.construct_object(v, deep=True) for k, v in node.value}
+
+
+_UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+_UniqueKeyLoader.add_constructor("tag:yaml.org,2002:timestamp", lambda loader, node: loader.construct_scalar(node))
+
+
+def parse_yaml(text: str, *, source: str) -> Any:  # noqa: ANN401 - YAML may hold anything
+    """Parse one YAML document.
+
+    Args:
+        text: The document.
+        source: The file's name, for the message.
+
+    Raises:
+        ConfigError: When the text is no YAML or holds a duplicate key.
+    """
+    try:
+        return yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - a subclass of the safe loader
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error.message}", slug=error.slug, remedy=error.remedy) from None
+    except (yaml.YAMLError, ValueError, TypeError) as error:
+        fact = " ".join(str(error).split())
+        raise ConfigError(f"{source} is not valid YAML: {fact}", slug="YAML", remedy="mend the syntax") from error
+
+
+def parse_section(model: type[SectionT], content: Any, *, source: str) -> SectionT:  # noqa: ANN401
+    """Check `content` against `model`.
+
+    Args:
+        model: The section's class.
+        content: What `parse_yaml` returned.
+        source: The file's name, for the message.
+
+    Raises:
+        ConfigError: With every violation, each by its key's path, the fact, and the nearest right name.
+    """
+    if not isinstance(content, Mapping):
+        raise ConfigError(
+            f"{source} must hold a mapping of keys, not {_kind(content)}", slug="TYPE", remedy="write `key: value` lines"
+        )
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        problems = [_explain(model, item) for item in error.errors(include_url=False)]
+        raise ConfigError(
+            f"{source}: " + "; ".join(text for text, _ in problems),
+            slug=problems[0][1],
+            remedy="`batchscore validate` checks the file again; every key is explained in config/reference.yaml",
+            keys=[".".join(str(part) for part in item["loc"]) for item in error.errors(include_url=False)],
+        ) from None
+
+
+def key_paths(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Yield the dotted path of every key of `model` and of the sections inside it."""
+    for name, field in model.model_fields.items():
+        yield f"{prefix}{name}"
+        for section in sections_of(field.annotation):
+            yield from key_paths(section, f"{prefix}{name}.")
+
+
+def sections_of(annotation: Any) -> list[type[BaseModel]]:  # noqa: ANN401 - a type annotation
+    """Return the section classes that a field's annotation admits."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [section for inner in get_args(annotation) for section in sections_of(inner)]
+
+
+def _explain(model: type[BaseModel], item: Any) -> tuple[str, str]:  # noqa: ANN401 - pydantic's error details
+    path = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        return f"unknown key '{path}'{_nearest(model, path)}", "UNKNOWN-KEY"
+    if item["type"] == "missing":
+        return f"the key '{path}' is missing", "MISSING-KEY"
+    given = item["input"]
+    fact = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    quoted = "" if isinstance(given, Mapping | list) else f" (it is {given!r}, {_kind(given)})"
+    hint = _text_hint(item["type"], given)
+    return f"the key '{path}' {fact}{quoted}{hint}", "VALUE" if item["type"] == "value_error" else "TYPE"
+
+
+def _text_hint(kind: str, given: object) -> str:
+    wants_text = kind == "string_type" and isinstance(given, int | float)
+    return f'; put it in quotes: "{given}"' if wants_text else ""
+
+
+def _nearest(model: type[BaseModel], path: str) -> str:
+    known = [known for known in key_paths(model) if known.count(".") == path.count(".")]
+    *_, last = path.split(".")
+    by_last = {name.rsplit(".", 1)[-1]: name for name in key_paths(model)}
+    near = difflib.get_close_matches(path, known, n=1, cutoff=0.75) or [
+        by_last[name] for name in difflib.get_close_matches(last, list(by_last), n=1, cutoff=0.75)
+    ]
+    return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def _kind(value: object) -> str:
+    kinds = {bool: "a boolean", int: "a whole number", float: "a number", str: "text", list: "a list", dict: "a mapping"}
+    return "nothing" if value is None else kinds.get(type(value), f"a {type(value).__name__}")
