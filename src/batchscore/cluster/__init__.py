@@ -1,0 +1,106 @@
+"""Where workers come from: threads of this process, a local cluster, an existing scheduler, or Kubernetes.
+
+Callers know `connect` and `Workers` and nothing else. `local` threads run on Dask's own threaded scheduler and never
+import `distributed`; everything else runs on `distributed`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Literal, Protocol, Self, TypeVar
+
+from pydantic import Field, model_validator
+
+from batchscore.plan import Partition
+from batchscore.strict import Section
+
+ResultT = TypeVar("ResultT")
+
+
+class TlsOptions(Section):
+    """`cluster.tls`: mutual TLS towards an existing scheduler."""
+
+    ca_file: str
+    """The certificate authority's certificate, a PEM file."""
+    cert_file: str
+    """This client's certificate, a PEM file."""
+    key_file: str
+    """This client's private key, a PEM file."""
+
+
+class ClusterOptions(Section):
+    """`cluster`: who does the work, and how long anybody waits for it."""
+
+    kind: Literal["local", "address"] = "local"
+    """`local` embeds the workers; `address` connects to an existing Dask scheduler."""
+    workers: int = Field(default=2, ge=1, le=1024)
+    """Threads, or processes with `processes: true`; with `address` the fewest workers to wait for."""
+    processes: bool = False
+    """Whether local workers are processes, so that a crash or an out-of-memory row can be survived."""
+    address: str | None = None
+    """The scheduler's address, such as `tls://scheduler:8786`; only with `kind: address`."""
+    tls: TlsOptions | None = None
+    """Mutual TLS towards the scheduler; only with `kind: address`."""
+    start_minutes: float = Field(default=5.0, gt=0)
+    """How long to wait for the first workers before code 22, and for lost ones to come back."""
+    deadline_minutes: float = Field(default=720.0, gt=0)
+    """How long the whole scoring may take before code 24."""
+    task_deaths: int = Field(default=2, ge=0, le=10)
+    """How many workers may die over one partition before it is given up with code 24."""
+    reconnects: int = Field(default=2, ge=0, le=10)
+    """How often the missing partitions are handed out again after the scheduler was lost."""
+
+    @model_validator(mode="after")
+    def _address_goes_with_kind(self) -> Self:
+        if (self.kind == "address") != (self.address is not None):
+            raise ValueError("needs 'address' with kind: address, and only then")
+        if self.tls is not None and self.kind != "address":
+            raise ValueError("takes 'tls' only with kind: address")
+        return self
+
+
+class Workers(Protocol):
+    """Somebody who runs a task over partitions."""
+
+    count: int
+    """How many tasks run at once."""
+
+    def run(
+        self,
+        task: Callable[[Partition], ResultT],
+        partitions: Sequence[Partition],
+        take: Callable[[ResultT], None],
+    ) -> None:
+        """Run `task` over `partitions`, in bounded chunks, and hand every result to `take`.
+
+        `take` is called in the caller's thread, in the order of completion. A task returns its error instead of
+        raising it; after an error no partition of a higher index is started, and the error of the lowest index is
+        raised, so that the same bad input gives the same message for any number of workers.
+
+        Raises:
+            BatchscoreError: The task's own error.
+            NoCluster: When the workers or the scheduler are gone and do not come back in time.
+            PartitionsFailed: When a partition killed its workers, or the deadline passed.
+        """
+
+
+def connect(options: ClusterOptions) -> AbstractContextManager[Workers]:
+    """Return the workers that `options` describe; leaving the context removes what it launched.
+
+    Raises:
+        NoCluster: When there is no cluster, or no worker, in time.
+    """
+    if options.kind == "local" and not options.processes:
+        from batchscore.cluster.threads import threads  # noqa: PLC0415 - `distributed` is not imported for nothing
+
+        return threads(options.workers)
+    from batchscore.cluster.processes import local_processes, scheduler_at  # noqa: PLC0415 - as above
+
+    return local_processes(options) if options.kind == "local" else scheduler_at(options)
+
+
+def chunks(partitions: Sequence[Partition], size: int) -> Iterator[Sequence[Partition]]:
+    """Cut partitions into runs of `size`, in order."""
+    for start in range(0, len(partitions), size):
+        yield partitions[start : start + size]

@@ -1,0 +1,230 @@
+"""Workers behind a Dask scheduler: a local cluster of processes, or a scheduler at an address."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import dask
+from distributed import Client, KilledWorker, LocalCluster, Security, as_completed
+from distributed.client import FutureCancelledError
+from distributed.scheduler import NoValidWorkerError, NoWorkerError
+
+from batchscore.cluster import ClusterOptions, ResultT, Workers, chunks
+from batchscore.errors import BatchscoreError, NoCluster, PartitionsFailed
+from batchscore.logs import logger
+from batchscore.plan import Partition
+
+if TYPE_CHECKING:
+    from distributed import Future
+
+TASKS_PER_WORKER = 16
+"""Tasks of a chunk for each worker: the scheduler never holds more."""
+
+_LOST = (FutureCancelledError, NoWorkerError, NoValidWorkerError, ConnectionError, OSError, TimeoutError)
+_log = logger(__name__)
+
+
+@contextmanager
+def local_processes(options: ClusterOptions) -> Iterator[Workers]:
+    """Start `options.workers` worker processes of one thread each, and stop them at the end.
+
+    Raises:
+        NoCluster: When they do not come up in `options.start_minutes`.
+    """
+    with _settings(options):
+        try:
+            cluster = LocalCluster(
+                n_workers=options.workers,
+                threads_per_worker=1,
+                processes=True,
+                dashboard_address=None,
+                host="127.0.0.1",
+            )
+        except (OSError, TimeoutError, RuntimeError) as error:
+            raise NoCluster(f"the local worker processes did not start: {error}", slug="START") from error
+        with cluster, Client(cluster) as client:
+            yield Distributed(client, options)
+
+
+@contextmanager
+def scheduler_at(options: ClusterOptions) -> Iterator[Workers]:
+    """Connect to the scheduler at `options.address` and wait for `options.workers` workers.
+
+    Raises:
+        NoCluster: When scheduler or workers are not there in `options.start_minutes`, or run other versions.
+    """
+    seconds = options.start_minutes * 60
+    with _settings(options):
+        try:
+            client = Client(options.address, security=_security(options), timeout=f"{seconds}s", set_as_default=False)
+        except (OSError, TimeoutError, ValueError) as error:
+            raise NoCluster(
+                f"no Dask scheduler answers at '{options.address}' within {seconds:.0f} s: {error}",
+                slug="NO-SCHEDULER",
+                remedy="check `cluster.address`, that the scheduler runs, and TLS on both sides",
+            ) from error
+        with client:
+            workers = Distributed(client, options)
+            workers.wait_for_workers()
+            workers.check_versions()
+            yield workers
+
+
+@contextmanager
+def _settings(options: ClusterOptions) -> Iterator[None]:
+    """Set what Dask would wait for, or retry, without end."""
+    with dask.config.set(
+        {
+            "distributed.scheduler.no-workers-timeout": f"{options.start_minutes * 60}s",
+            "distributed.scheduler.allowed-failures": options.task_deaths,
+            "distributed.scheduler.worker-ttl": "120s",
+            "distributed.comm.timeouts.connect": "30s",
+            # The nanny's own value trims the heap after every task, which costs a quarter of the wall time.
+            "distributed.nanny.pre-spawn-environ": {
+                "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
+                "OMP_NUM_THREADS": "1",
+                "MKL_NUM_THREADS": "1",
+                "OPENBLAS_NUM_THREADS": "1",
+            },
+        }
+    ):
+        yield
+
+
+def _security(options: ClusterOptions) -> Security | None:
+    if options.tls is None:
+        return None
+    tls = options.tls
+    return Security(
+        tls_ca_file=tls.ca_file,
+        tls_client_cert=tls.cert_file,
+        tls_client_key=tls.key_file,
+        require_encryption=True,
+    )
+
+
+class Distributed:
+    """Workers behind a `distributed` scheduler."""
+
+    def __init__(self, client: Client, options: ClusterOptions) -> None:
+        self.count = options.workers
+        self._client = client
+        self._options = options
+
+    def wait_for_workers(self) -> None:
+        """Wait for the configured number of workers.
+
+        Raises:
+            NoCluster: When they are not there in time.
+        """
+        seconds = self._options.start_minutes * 60
+        try:
+            self._client.wait_for_workers(self._options.workers, timeout=seconds)
+        except (TimeoutError, OSError) as error:
+            raise NoCluster(
+                f"fewer than {self._options.workers} workers came within {seconds:.0f} s",
+                slug="NO-WORKERS",
+                remedy="start more workers, or lower `cluster.workers`",
+            ) from error
+        self.count = max(self.count, sum(self._client.nthreads().values()))
+
+    def check_versions(self) -> None:
+        """Refuse a cluster that runs other library versions, since other versions may give other bits.
+
+        Raises:
+            NoCluster: With the packages that differ.
+        """
+        try:
+            self._client.get_versions(check=True)
+        except ValueError as error:
+            raise NoCluster(
+                f"the cluster runs other versions than this driver: {' '.join(str(error).split())}",
+                slug="VERSIONS",
+                remedy="use one image, or one locked environment, for driver, scheduler and workers",
+            ) from error
+
+    def run(
+        self,
+        task: Callable[[Partition], ResultT],
+        partitions: Sequence[Partition],
+        take: Callable[[ResultT], None],
+    ) -> None:
+        """See `Workers.run`; after a lost scheduler the missing partitions are handed out again."""
+        missing = {partition.index: partition for partition in partitions}
+
+        def taken(index: int, result: ResultT) -> None:
+            del missing[index]
+            take(result)
+
+        for left in reversed(range(self._options.reconnects + 1)):
+            try:
+                self._run_all(task, list(missing.values()), taken)
+            except _LOST as error:
+                self._recover(error, missing, left)
+            else:
+                return
+
+    def _recover(self, error: BaseException, missing: dict[int, Partition], left: int) -> None:
+        if not left:
+            raise NoCluster(
+                f"the cluster was lost with {len(missing)} partitions to go: {_fact(error)}",
+                slug="LOST",
+                remedy="run the same command again: finished partitions are not scored again",
+            ) from error
+        _log.warning("cluster lost", missing=len(missing), cause=_fact(error), tries_left=left)
+        self.wait_for_workers()
+
+    def _run_all(
+        self, task: Callable[[Partition], Any], partitions: Sequence[Partition], taken: Callable[[int, Any], None]
+    ) -> None:
+        for chunk in chunks(partitions, self.count * TASKS_PER_WORKER):
+            errors = self._run_chunk(task, chunk, taken)
+            if errors:
+                raise errors[min(errors)]
+
+    def _run_chunk(
+        self, task: Callable[[Partition], Any], chunk: Sequence[Partition], taken: Callable[[int, Any], None]
+    ) -> dict[int, BatchscoreError]:
+        keys = [f"partition-{partition.index}-{time.monotonic_ns()}" for partition in chunk]
+        futures: list[Future[Any]] = self._client.map(task, chunk, key=keys, pure=False, retries=0)
+        by_key = dict(zip(keys, chunk, strict=True))
+        errors: dict[int, BatchscoreError] = {}
+        try:
+            for future in as_completed(futures):
+                partition = by_key[future.key]
+                if errors and partition.index > min(errors):
+                    continue
+                result = _result_of(future, partition)
+                # Released at once, so that a worker that dies later does not make Dask score this partition again.
+                future.release()
+                if isinstance(result, BatchscoreError):
+                    errors[partition.index] = result
+                    self._client.cancel([f for f in futures if by_key[f.key].index > partition.index])
+                else:
+                    taken(partition.index, result)
+        finally:
+            for future in futures:
+                future.release()
+        return errors
+
+
+def _result_of(future: Future[Any], partition: Partition) -> Any:  # noqa: ANN401 - what the task returned
+    try:
+        return future.result()
+    except KilledWorker as error:
+        paths = [fragment.path for fragment in partition.fragments]
+        return PartitionsFailed(
+            f"partition {partition.index} killed {error.allowed_failures + 1} workers, one after the other"
+            f" (it reads {paths[0] if paths else 'nothing'}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''})",
+            slug="KILLED-WORKER",
+            remedy="look for a crash or too little memory in the workers' logs; finished partitions are kept",
+            partition=partition.index,
+            paths=paths,
+        )
+
+
+def _fact(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]

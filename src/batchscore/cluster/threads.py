@@ -1,0 +1,78 @@
+"""Local threads on Dask's own threaded scheduler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+from batchscore.cluster import ResultT, Workers, chunks
+from batchscore.errors import BatchscoreError
+from batchscore.plan import Partition
+
+TASKS_PER_WORKER = 16
+"""Tasks of a chunk for each worker: at the end of a chunk a worker may wait for the others."""
+
+
+@contextmanager
+def threads(count: int) -> Iterator[Workers]:
+    """Start `count` threads; on an error the waiting tasks are dropped and running ones are not waited for."""
+    pool = ThreadPoolExecutor(max_workers=count, thread_name_prefix="worker")
+    try:
+        yield Threads(count, pool)
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
+
+
+class Threads:
+    """Workers that are threads of this process."""
+
+    def __init__(self, count: int, pool: ThreadPoolExecutor) -> None:
+        self.count = count
+        self._pool = pool
+
+    def run(
+        self,
+        task: Callable[[Partition], ResultT],
+        partitions: Sequence[Partition],
+        take: Callable[[ResultT], None],
+    ) -> None:
+        """See `Workers.run`."""
+        for chunk in chunks(partitions, self.count * TASKS_PER_WORKER):
+            _run_chunk(self._pool, _Guarded(task), chunk, take)
+
+
+class _Guarded:
+    """A task that is skipped once a partition of a lower index has failed."""
+
+    def __init__(self, task: Callable[[Partition], Any]) -> None:
+        self._task = task
+        self.errors: dict[int, BatchscoreError] = {}
+
+    def __call__(self, partition: Partition) -> object:
+        if any(index < partition.index for index in tuple(self.errors)):
+            return None
+        result = self._task(partition)
+        if isinstance(result, BatchscoreError):
+            self.errors[partition.index] = result
+        return result
+
+
+def _run_chunk(
+    pool: ThreadPoolExecutor, task: _Guarded, chunk: Sequence[Partition], take: Callable[[Any], None]
+) -> None:
+    from dask.callbacks import Callback  # noqa: PLC0415 - half a second that `plan` and `show` need not pay
+    from dask.threaded import get  # noqa: PLC0415 - as above
+
+    def taken(_key: object, result: object, *_: object) -> None:
+        if result is not None and not isinstance(result, BatchscoreError):
+            take(result)
+
+    graph = {f"partition-{partition.index}": (task, partition) for partition in chunk}
+    with Callback(posttask=taken):
+        get(graph, list(graph), pool=pool)
+    if task.errors:
+        raise task.errors[min(task.errors)]
