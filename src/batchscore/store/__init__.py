@@ -1,0 +1,222 @@
+"""Stage parts, publish all at once, refuse to overwrite, and read back what was published.
+
+`Store` is the whole of it for the driver, `WorkFolder` for the workers; the protocol is told in `publish`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from batchscore.errors import ConfigError
+from batchscore.plan import Plan
+from batchscore.store import clean, commits, held, layout, lease, publish, read, settle, verify
+from batchscore.store.clean import Garbage
+from batchscore.store.commits import Commit
+from batchscore.store.files import FileRoot
+from batchscore.store.held import HeldRun
+from batchscore.store.lease import Holder, holder
+from batchscore.store.publish import Publication
+from batchscore.store.read import Published, read_published
+from batchscore.store.root import Exists, Root
+from batchscore.store.sealed import read_sealed, seal, unseal
+from batchscore.store.verify import Problem, Verification
+from batchscore.store.work import WorkFolder
+from batchscore.strict import FROM_LIST, Section
+
+SCHEMES = ("s3", "gs", "abfs")
+"""The object stores, as they stand before `://`."""
+
+
+class MarkerOptions(Section):
+    """`output.notify` of kind marker: a file that appears when a date is published."""
+
+    kind: Literal["marker"]
+    """A file."""
+    path: str = Field(min_length=1)
+    """Its path; {date} is filled in; local or in an object store."""
+    seconds: float = Field(default=10, gt=0, le=300)
+    """The most seconds that it may take."""
+
+
+class WebhookOptions(Section):
+    """`output.notify` of kind webhook: a POST when a date is published."""
+
+    kind: Literal["webhook"]
+    """A request."""
+    url: str = Field(pattern=r"^https?://")
+    """Where it is sent; {date} is filled in."""
+    seconds: float = Field(default=10, gt=0, le=300)
+    """The most seconds that it may take."""
+
+
+class OutputOptions(Section):
+    """`output`: where the results go, and in what form."""
+
+    path: str = Field(min_length=1)
+    """The output root: a folder, or an `s3://`, `gs://` or `abfs://` address; one pipeline in each."""
+    passthrough: Literal["all"] | Annotated[tuple[str, ...], FROM_LIST] = ()
+    """Input columns that are carried along, in this order, or `all`."""
+    single_file: bool = False
+    """Whether predictions.parquet is one file instead of a folder of parts; the same rows in the same order."""
+    mode: str = Field(default="0644", pattern=r"^0?[67][0-7][0-7]$")
+    """Permissions of the files, in octal and in quotes; folders get `x` where that has `r`; file systems only."""
+    notify: Annotated[MarkerOptions | WebhookOptions, Field(discriminator="kind")] | None = None
+    """What happens once a date is published or released; it never changes the exit code."""
+
+
+def open_root(url: str, mode: str = "0644") -> Root:
+    """Return the output root at a path or an address.
+
+    Raises:
+        ConfigError: When the address is of an unknown kind.
+    """
+    scheme, separator, _ = url.partition("://")
+    if not separator:
+        return FileRoot(url, int(mode, 8))
+    if scheme not in SCHEMES:
+        raise ConfigError(
+            f"output.path '{url}' has the unknown scheme '{scheme}'",
+            slug="SCHEME",
+            remedy="write a path, or an address that begins with s3://, gs:// or abfs://",
+        )
+    from batchscore.store.objects import ObjectRoot  # noqa: PLC0415 - imports a client that files do not need
+
+    return ObjectRoot(url)
+
+
+def open_store(url: str, mode: str = "0644") -> Store:
+    """Return the store at a path or an address; nothing is read or written yet.
+
+    Args:
+        url: A folder, or an `s3://`, `gs://` or `abfs://` address.
+        mode: Permissions of the files, in octal.
+
+    Raises:
+        ConfigError: When the address is of an unknown kind.
+    """
+    return Store(open_root(url, mode))
+
+
+@dataclass(frozen=True)
+class Store:
+    """The published runs of one pipeline, and the work on them; travels by pickle."""
+
+    root: Root
+    """Where it is kept."""
+
+    @property
+    def url(self) -> str:
+        """Where it is kept, as configured."""
+        return self.root.url
+
+    def probe(self) -> None:
+        """Refuse a place that can not keep the promise (`ConfigError`); tried once per place and client version."""
+        self.root.probe()
+
+    def claim_pipeline(self, pipeline: str) -> None:
+        """Keep the root for one pipeline.
+
+        Raises:
+            ConfigError: When another one has it.
+        """
+        try:
+            self.root.create(layout.PIPELINE, seal({"pipeline": pipeline}))
+        except Exists:
+            owner = read_sealed(self.root, layout.PIPELINE)[0]["pipeline"]
+            if owner != pipeline:
+                raise ConfigError(
+                    f"output.path '{self.url}' belongs to the pipeline '{owner}', not to '{pipeline}'",
+                    slug="OTHER-PIPELINE",
+                    remedy="give each pipeline an `output.path` of its own",
+                ) from None
+
+    def head(self, date: str) -> Commit | None:
+        """Return the newest commit of a date; None when nothing is published."""
+        return commits.head(self.root, date)
+
+    def commits(self, date: str) -> tuple[Commit, ...]:
+        """Return all commits of a date, oldest first."""
+        return commits.commits(self.root, date)
+
+    def dates(self) -> tuple[str, ...]:
+        """Return the dates that are published, ascending."""
+        return commits.dates(self.root)
+
+    def settle(self, plan: Plan, *, republish: bool = False) -> tuple[Commit | None, bool]:
+        """Say where a date stands before anything is scored: `settle.settle`."""
+        return settle.settle(self.root, plan, republish=republish)
+
+    def lease(self, date: str, me: Holder) -> AbstractContextManager[None]:
+        """Hold a date while a block runs: `lease.leased`."""
+        return lease.leased(self.root, date, me)
+
+    def work(self, plan: Plan) -> WorkFolder:
+        """Return the work folder of a plan."""
+        return WorkFolder(root=self.root, date=plan.date, plan_id=plan.plan_id)
+
+    def publish(self, publication: Publication, parent: Commit | None) -> Commit:
+        """Publish a run: `publish.publish`."""
+        return publish.publish(self.root, publication, parent)
+
+    def hold(
+        self, publication: Publication, parent: Commit | None, *, why: str, gates: tuple[Mapping[str, Any], ...] = ()
+    ) -> HeldRun:
+        """Set a run aside: `held.hold`."""
+        return held.hold(self.root, publication, parent, why=why, gates=gates)
+
+    def held(self, date: str) -> tuple[HeldRun, ...]:
+        """Return the held runs of a date, oldest first, with what became of them."""
+        return held.held_runs(self.root, date)
+
+    def release(self, date: str, *, by: str, reason: str) -> Commit:
+        """Publish the newest open held run: `held.release`."""
+        return held.release(self.root, date, by=by, reason=reason)
+
+    def discard(self, date: str, *, by: str, reason: str) -> HeldRun:
+        """Drop the newest open held run: `held.discard`."""
+        return held.discard(self.root, date, by=by, reason=reason)
+
+    def published(self, date: str, revision: int | None = None) -> Published:
+        """Return a published run to read from: `read.resolve`."""
+        return read.resolve(self.root, date, revision)
+
+    def verify(self, date: str) -> Verification:
+        """Hash everything of a date: `verify.verify`."""
+        return verify.verify(self.root, date)
+
+    def garbage(self, *, now: float, days: float = 7) -> tuple[Garbage, ...]:
+        """Return what can be removed: `clean.find_garbage`."""
+        return clean.find_garbage(self.root, now=now, days=days)
+
+    def collect(self, garbage: tuple[Garbage, ...]) -> None:
+        """Remove garbage: `clean.collect`."""
+        clean.collect(self.root, garbage)
+
+    def prune(self, commit: Commit) -> None:
+        """Remove the finished work of a commit: `clean.prune`."""
+        clean.prune(self.root, commit)
+
+
+__all__ = [
+    "Commit",
+    "Garbage",
+    "HeldRun",
+    "Holder",
+    "OutputOptions",
+    "Problem",
+    "Publication",
+    "Published",
+    "Store",
+    "Verification",
+    "WorkFolder",
+    "holder",
+    "open_store",
+    "read_published",
+    "seal",
+    "unseal",
+]

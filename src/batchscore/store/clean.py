@@ -1,0 +1,118 @@
+"""Garbage collection: what no commit and no held run refers to, once it is old enough to be nobody's any more."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from batchscore.store import layout
+from batchscore.store.commits import Commit, commits
+from batchscore.store.held import held_runs
+from batchscore.store.root import Entry, Root
+
+DAY = 86_400
+
+
+@dataclass(frozen=True, kw_only=True)
+class Garbage:
+    """One folder or file that may be removed."""
+
+    key: str
+    """Its key."""
+    why: str
+    """Why it is not needed."""
+    bytes: int
+    """Bytes of the names in it; on a file system a published run may share them."""
+    folder: bool
+    """Whether it is a folder."""
+
+
+def find_garbage(root: Root, *, now: float, days: float) -> tuple[Garbage, ...]:
+    """Return what can be removed, sorted by key; nothing that a commit or an open held run refers to.
+
+    Args:
+        root: The output root.
+        now: The time, in seconds since the epoch.
+        days: How long something that may belong to another run must have been left alone.
+    """
+    before = now - days * DAY
+    known = {date: commits(root, date) for date in _dates(root)}
+    busy = {_date_in(entry.key) for entry in root.list(layout.LEASES) if entry.modified >= before}
+    found = [*_work(root, known), *_runs(root, known), *_staging(root), *_leftovers(root)]
+    return tuple(
+        Garbage(key=key, why=why, bytes=sum(entry.size for entry in entries), folder=folder)
+        for key, why, entries, folder in sorted(found, key=lambda item: item[0])
+        if entries and all(entry.modified < before for entry in entries) and _date_in(key) not in busy
+    )
+
+
+def collect(root: Root, garbage: Iterable[Garbage]) -> None:
+    """Remove garbage; what became referenced since it was found stays.
+
+    Every item is looked at again, since a run may have been committed or released meanwhile.
+    """
+    for item in garbage:
+        if item.key.startswith(f"{layout.RUNS}/") and _is_referenced(root, item.key.rsplit("/", 1)[-1]):
+            continue
+        if item.folder:
+            root.delete_folder(item.key)
+        else:
+            root.delete(item.key)
+
+
+def prune(root: Root, commit: Commit) -> None:
+    """Remove the work of the plan that a commit has published: the run holds all of it."""
+    root.delete_folder(layout.work(commit.date, commit.plan_id))
+
+
+_Found = tuple[str, str, tuple[Entry, ...], bool]
+
+
+def _dates(root: Root) -> list[str]:
+    work = set(root.folders(layout.WORK)) | set(root.folders(layout.COMMITS)) | set(root.folders(layout.HELD))
+    return sorted(work | {name[:10] for name in root.folders(layout.RUNS)})
+
+
+def _work(root: Root, known: dict[str, tuple[Commit, ...]]) -> Iterator[_Found]:
+    for date in root.folders(layout.WORK):
+        published = {commit.plan_id for commit in known[date]}
+        for plan_id in root.folders(f"{layout.WORK}/{date}"):
+            key = layout.work(date, plan_id)
+            why = "its run is published" if plan_id in published else "nobody came back to finish it"
+            yield key, why, root.list(key), True
+
+
+def _runs(root: Root, known: dict[str, tuple[Commit, ...]]) -> Iterator[_Found]:
+    referenced = {commit.run for found in known.values() for commit in found}
+    referenced |= {run.commit.run for date in known for run in held_runs(root, date) if run.state == "open"}
+    for name in root.folders(layout.RUNS):
+        if name not in referenced:
+            yield layout.run(name), "no commit refers to it", root.list(layout.run(name)), True
+
+
+def _staging(root: Root) -> Iterator[_Found]:
+    for name in root.folders(layout.STAGING):
+        key = f"{layout.STAGING}/{name}"
+        yield key, "it was being built when its run ended", root.list(key), True
+
+
+def _leftovers(root: Root) -> Iterator[_Found]:
+    for folder in (layout.STAGING, layout.COMMITS, layout.HELD, layout.LEASES, layout.PROBES):
+        for entry in root.list(folder):
+            *above, name = entry.key.removeprefix(f"{folder}/").split("/")
+            is_in_stage = folder == layout.STAGING and above
+            if name.startswith(layout.TEMPORARY) and not is_in_stage:
+                yield entry.key, "it was being written when its run ended", (entry,), False
+
+
+def _date_in(key: str) -> str | None:
+    """Return the date in a key, so that nothing is taken from under a run that holds its lease."""
+    found = re.search(r"/(\d{4}-\d{2}-\d{2})", key)
+    return found[1] if found else None
+
+
+def _is_referenced(root: Root, name: str) -> bool:
+    date = name[:10]
+    open_runs = (run.commit.run for run in held_runs(root, date) if run.state == "open")
+    return name in {commit.run for commit in commits(root, date)} or name in open_runs

@@ -1,0 +1,108 @@
+"""The start-up probe: tries each primitive that the protocol rests on, and refuses a place that lacks one."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from batchscore.errors import ConfigError
+from batchscore.store import layout
+from batchscore.store.failure import plain_errors
+from batchscore.store.root import Exists, Root
+from batchscore.store.sealed import seal
+
+if TYPE_CHECKING:
+    from batchscore.store.files import FileRoot
+
+_WRITERS = 8
+
+
+def probe_files(root: FileRoot) -> None:
+    """Probe a file system, once for each that a root lies on.
+
+    Raises:
+        ConfigError: With what it does not do.
+    """
+    with plain_errors("write", root.url):
+        root.make_folder(Path(root.url))
+        passed = f"{layout.PROBES}/posix-{os.statvfs(root.url).f_fsid:x}.json"
+    if is_there(root, passed):
+        return
+    room = f"{layout.STAGING}/{layout.TEMPORARY}probe-{uuid.uuid4().hex}"
+    try:
+        _try_exclusive(root, room)
+        _try_links(root, Path(root.url, room))
+        root.delete_folder(room)
+    except (OSError, Exists) as error:
+        raise refused(root, f"it fails an operation that others pass ({error})") from error
+    root.create(passed, seal({"passed": "files"}))
+
+
+def is_there(root: Root, key: str) -> bool:
+    """Whether a file is there."""
+    try:
+        root.read(key)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _try_exclusive(root: Root, room: str) -> None:
+    """Let 8 writers create one file: exactly one may win, and the loser of a second round must notice."""
+    with ThreadPoolExecutor(_WRITERS) as writers:
+        won = sum(writers.map(lambda number: creates(root, f"{room}/race", b"%d" % number), range(_WRITERS)))
+    if won != 1:
+        raise refused(root, f"{won} of {_WRITERS} writers won the creation of one file")
+    if creates(root, f"{room}/race", b"late"):
+        raise refused(root, "a file that exists was created again")
+
+
+def creates(root: Root, key: str, data: bytes) -> bool:
+    """Whether this writer creates the file."""
+    try:
+        root.create(key, data)
+    except Exists:
+        return False
+    return True
+
+
+def _try_links(root: Root, room: Path) -> None:
+    file = room / "race"
+    os.link(file, room / "link")
+    _need(root, file.stat().st_nlink == 2, "hard links are not counted")  # noqa: PLR2004
+    (room / "one").mkdir()
+    (room / "two").mkdir()
+    (room / "two" / "file").write_bytes(b"")
+    (room / "shown").symlink_to("one")
+    (room / "aside").symlink_to("two")
+    (room / "aside").rename(room / "shown")
+    _need(root, (room / "shown" / "file").exists(), "a symbolic link can not be replaced by renaming another over it")
+    _need(
+        root, _refuses(lambda: (room / "one").rename(room / "two")), "a folder was renamed over one that is not empty"
+    )
+
+
+def _refuses(action: Callable[[], object]) -> bool:
+    with suppress(OSError):
+        action()
+        return False
+    return True
+
+
+def _need(root: Root, kept: bool, lack: str) -> None:  # noqa: FBT001 - a fact, not a switch
+    if not kept:
+        raise refused(root, lack)
+
+
+def refused(root: Root, lack: str) -> ConfigError:
+    """Return the error of a place that can not keep the promise."""
+    return ConfigError(
+        f"output.path '{root.url}' can not publish all at once: {lack}",
+        slug="STORE",
+        remedy="use a local or network file system with hard links, or s3://, gs:// or abfs:// instead of a mounted bucket",
+    )

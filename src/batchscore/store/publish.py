@@ -1,0 +1,249 @@
+"""Publishing a run: build it in private, commit it by one exclusive record, let the date show it.
+
+Read `publish` top to bottom: before `_commit` nothing is visible, after it the whole run is; there is nothing between.
+Any step may be the last one of a killed process: whoever comes next finds out how far it came.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, BinaryIO
+
+from batchscore.errors import BatchscoreError, OutputExists, StorageFailed
+from batchscore.plan import Plan, differences
+from batchscore.report import Part
+from batchscore.store import layout
+from batchscore.store.commits import Commit, head
+from batchscore.store.root import Exists, Root, Stage
+from batchscore.store.sealed import damaged, read_checked, read_sealed, seal
+
+THREADS = 4
+"""Threads that hash parts; hashing does not hold the interpreter's lock."""
+
+Documents = Callable[[Mapping[str, tuple[str, int]]], Mapping[str, Mapping[str, Any]]]
+"""From the data files by path, with sha256 and size, to the content of the three JSON files by name."""
+SingleFile = Callable[[Iterator[bytes], BinaryIO], None]
+"""Writes the one predictions file from the parts' bytes, in order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Publication:
+    """A finished run that is to be published."""
+
+    plan: Plan
+    """What decided its bytes."""
+    run_id: str
+    """128 random bits in hex, fresh for every attempt to publish."""
+    predictions: tuple[Part, ...]
+    """The predictions parts, in partition order."""
+    quarantine: tuple[Part, ...]
+    """The parts of rows set aside, in partition order; empty when there are none."""
+    documents: Documents
+    """Gives the JSON files, once the data files are there; manifest and summary digests are added to metadata.json."""
+    single_file: SingleFile | None = None
+    """Writes the predictions as one file; None for a directory of the parts."""
+    run_type: str = "manual"
+    """scheduled, manual or backfill."""
+    by: str
+    """Who asked."""
+    reason: str | None = None
+    """Why, when somebody had to say."""
+
+    @property
+    def run(self) -> str:
+        """The run's name."""
+        return layout.run_name(self.plan.date, self.plan.plan_id, self.run_id)
+
+
+def publish(root: Root, publication: Publication, parent: Commit | None) -> Commit:
+    """Publish a run as the revision after `parent`.
+
+    Args:
+        root: The output root.
+        publication: The run.
+        parent: The date's newest commit when the run was decided on, from `settle`.
+
+    Returns:
+        The commit: ours, or that of another run of the same plan that was first.
+
+    Raises:
+        OutputExists: When a run of another plan was first.
+        StateDamaged: When a stored part is not as it was written.
+        StorageFailed: When storage failed; the message says what is published. Nothing is cleaned up then.
+    """
+    date = publication.plan.date
+    current = head(root, date)
+    if not _same(current, parent):
+        return _lost(root, publication, current)
+    with _told(f"nothing of {date} was published"):
+        try:
+            commit = build(root, publication, parent)
+        except (BatchscoreError, FileNotFoundError):
+            # A run of the same plan that was first prunes the parts: then they are not damaged but published.
+            current = head(root, date)
+            if _same(current, parent):
+                raise
+            return _lost(root, publication, current)
+    try:
+        commit = record(root, commit)
+    except Exists:
+        root.delete_folder(layout.run(commit.run))
+        return _lost(root, publication, head(root, date))
+    return acknowledge(root, commit)
+
+
+def build(root: Root, publication: Publication, parent: Commit | None) -> Commit:
+    """Build the run's folder, complete and durable but not committed; return the commit that would publish it."""
+    plan = publication.plan
+    check_parts(root, publication)
+    with root.stage(publication.run) as stage:
+        files = _put_data(root, stage, publication)
+        documents = _seal_documents(publication.documents(files))
+        _agree(files, documents)
+        for name in layout.DOCUMENTS:
+            stage.write(name, documents[name])
+    digests = {name: hashlib.sha256(documents[name]).hexdigest() for name in layout.DOCUMENTS}
+    return Commit(
+        date=plan.date,
+        number=parent.number + 1 if parent else 1,
+        run=publication.run,
+        run_id=publication.run_id,
+        plan_id=plan.plan_id,
+        input_id=plan.input_id,
+        manifest_sha256=digests[layout.MANIFEST],
+        summary_sha256=digests[layout.SUMMARY],
+        metadata_sha256=digests[layout.METADATA],
+        parent_sha256=parent.sha256 if parent else None,
+        run_type=publication.run_type,
+        by=publication.by,
+        reason=publication.reason,
+    )
+
+
+def record(root: Root, commit: Commit) -> Commit:
+    """Write the commit record: the moment of publication.
+
+    Raises:
+        Exists: When another run has that number.
+    """
+    data = commit.sealed()
+    with _told(f"whether {commit.date} was published is unknown until then"):
+        root.create(layout.commit(commit.date, commit.number), data)
+    return replace(commit, sha256=hashlib.sha256(data).hexdigest())
+
+
+def acknowledge(root: Root, commit: Commit) -> Commit:
+    """Make a commit durable, whoever wrote it, and let its date show the newest one; return `commit`."""
+    with _told(
+        f"{commit.date} is published as revision {commit.number}, only {root.shown(commit.date)} may lag behind"
+    ):
+        root.confirm(layout.commit(commit.date, commit.number))
+        roll_forward(root, commit.date)
+    return commit
+
+
+def roll_forward(root: Root, date: str) -> None:
+    """Let a date show its newest commit; looked at again afterwards, since a slower run may have shown an older one."""
+    while (newest := head(root, date)) and root.projected(date) != newest.run:
+        root.project(date, newest.run)
+
+
+def check_parts(root: Root, publication: Publication) -> None:
+    """Hash every part that is to be published.
+
+    Raises:
+        StateDamaged: When a part is missing or other bytes.
+    """
+    with ThreadPoolExecutor(THREADS) as threads:
+        for _ in threads.map(lambda part: _check(root, publication, part), _parts(publication)):
+            pass
+
+
+def other_plan(root: Root, commit: Commit, plan: Plan) -> OutputExists:
+    """Return the error of a date that another plan published, with the differences of the two plans."""
+    manifest, _ = read_sealed(root, layout.run(commit.run, layout.MANIFEST))
+    found = [str(difference) for difference in differences(manifest["plan"], plan.record())]
+    return OutputExists(
+        f"{commit.date} is published as revision {commit.number} by another plan: {'; '.join(found[:5])}"
+        + (f"; and {len(found) - 5} more" if len(found) > 5 else ""),  # noqa: PLR2004 - as many as stand above
+        slug="OTHER-PLAN",
+        remedy="`--republish --reason TEXT` publishes a new revision and keeps the old one",
+        revision=commit.number,
+        differences=found,
+    )
+
+
+def _lost(root: Root, publication: Publication, winner: Commit | None) -> Commit:
+    if winner and winner.input_id == publication.plan.input_id:
+        return acknowledge(root, winner)
+    if winner:
+        raise other_plan(root, winner, publication.plan)
+    raise damaged(root.shown(layout.commits(publication.plan.date)), "a commit record vanished while this run scored")
+
+
+def _same(one: Commit | None, other: Commit | None) -> bool:
+    return (one.sha256 if one else None) == (other.sha256 if other else None)
+
+
+def _parts(publication: Publication) -> tuple[Part, ...]:
+    return publication.predictions + publication.quarantine
+
+
+def _key(publication: Publication, part: Part) -> str:
+    return layout.work_part(publication.plan.date, publication.plan.plan_id, part.name, part.sha256)
+
+
+def _check(root: Root, publication: Publication, part: Part) -> None:
+    key = _key(publication, part)
+    for _ in range(root.reads):
+        try:
+            if root.digest(key) == (part.sha256, part.size):
+                return
+        except FileNotFoundError:
+            raise damaged(root.shown(key), "it is missing") from None
+    raise damaged(root.shown(key), "its bytes are not those that were scored")
+
+
+def _put_data(root: Root, stage: Stage, publication: Publication) -> dict[str, tuple[str, int]]:
+    folders = [(layout.QUARANTINE, publication.quarantine)]
+    if publication.single_file is None:
+        folders.insert(0, (layout.PREDICTIONS, publication.predictions))
+    placed = [(part, f"{folder}/{part.name}") for folder, parts in folders for part in parts]
+    stage.take((_key(publication, part), path) for part, path in placed)
+    files = {path: (part.sha256, part.size) for part, path in placed}
+    if publication.single_file is not None:
+        write = publication.single_file
+        parts = (read_checked(root, _key(publication, part), part.sha256) for part in publication.predictions)
+        files[layout.PREDICTIONS] = stage.stream(layout.PREDICTIONS, lambda sink: write(parts, sink))
+    return files
+
+
+def _seal_documents(contents: Mapping[str, Mapping[str, Any]]) -> dict[str, bytes]:
+    summary, manifest = seal(contents[layout.SUMMARY]), seal(contents[layout.MANIFEST])
+    metadata = {
+        **contents[layout.METADATA],
+        "manifest_sha256": hashlib.sha256(manifest).hexdigest(),
+        "summary_sha256": hashlib.sha256(summary).hexdigest(),
+    }
+    return {layout.SUMMARY: summary, layout.MANIFEST: manifest, layout.METADATA: seal(metadata)}
+
+
+def _agree(files: Mapping[str, tuple[str, int]], documents: Mapping[str, bytes]) -> None:
+    if layout.published_files(json.loads(documents[layout.MANIFEST])) != files:
+        raise BatchscoreError("the manifest does not declare the files of its run", slug="MANIFEST")
+
+
+@contextmanager
+def _told(state: str) -> Iterator[None]:
+    """Add to a storage failure what was and was not published."""
+    try:
+        yield
+    except StorageFailed as error:
+        raise StorageFailed(
+            error.message, slug=error.slug, remedy=f"{error.remedy}; {state}", **error.context
+        ) from error
