@@ -1,0 +1,110 @@
+"""Mergeable profiles of columns and scores: counts, exact sums, bins, categories. Pure.
+
+A profile is a function of the multiset of a column's values alone: profiles of any split, merged in any order, are
+the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import reduce
+from typing import Any, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from batchscore.profile import categorical, numeric
+from batchscore.profile.categorical import CategoricalProfile
+from batchscore.profile.numeric import NumericProfile, histogram, profile_scores, quantiles
+from batchscore.schema import Feature, FeatureSchema
+
+__all__ = [
+    "CategoricalProfile",
+    "NumericProfile",
+    "Profile",
+    "from_dict",
+    "histogram",
+    "merge",
+    "merge_all",
+    "profile_column",
+    "profile_feature",
+    "profile_scores",
+    "profile_table",
+    "quantiles",
+]
+
+Profile: TypeAlias = NumericProfile | CategoricalProfile
+Column: TypeAlias = pa.Array | pa.ChunkedArray | np.ndarray[Any, Any]
+
+
+def profile_table(table: pa.Table | pa.RecordBatch, schema: FeatureSchema) -> dict[str, Profile]:
+    """Profile the features of `schema`, in its order; other columns are left out."""
+    return {feature.name: profile_feature(table.column(feature.name), feature) for feature in schema.features}
+
+
+def profile_feature(column: pa.Array | pa.ChunkedArray, feature: Feature) -> Profile:
+    """Profile one feature: by categories when the schema lists them, else by its type."""
+    declared = tuple(str(category) for category in feature.categories or ())
+    if declared or feature.dtype in ("bool", "string", "date32", "timestamp[us]"):
+        return categorical.profile(column, declared)
+    return profile_column(column)
+
+
+def profile_column(column: Column) -> Profile:
+    """Profile one column by its type: numbers by bins, all else by categories.
+
+    Args:
+        column: `(n_rows,)`; numpy arrays must hold numbers.
+    """
+    if isinstance(column, np.ndarray):
+        return numeric.profile(column)
+    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+        return categorical.profile(column, ())
+    present = pc.drop_null(column) if column.null_count else column
+    values = present.to_numpy() if isinstance(present, pa.ChunkedArray) else present.to_numpy(zero_copy_only=False)
+    return numeric.profile(values, nulls=column.null_count)
+
+
+def merge(first: Profile, second: Profile) -> Profile:
+    """Merge the profiles of two disjoint sets of rows of one column, in any order.
+
+    Raises:
+        ValueError: When one is numeric and the other categorical, one a probability and the other not, or when
+            their declared categories differ.
+    """
+    if isinstance(first, CategoricalProfile) and isinstance(second, CategoricalProfile):
+        return categorical.merge(first, second)
+    if isinstance(first, NumericProfile) and isinstance(second, NumericProfile):
+        return numeric.merge(first, second)
+    raise ValueError("a numeric and a categorical profile can not be merged")
+
+
+def merge_all(groups: Iterable[Mapping[str, Profile]]) -> dict[str, Profile]:
+    """Merge mappings of profiles by name; at least one, all with the same names.
+
+    Raises:
+        ValueError: When the names differ, or profiles that do not merge stand under one name.
+    """
+    return reduce(_merge_mappings, map(dict, groups))
+
+
+def from_dict(content: Mapping[str, Any]) -> Profile:
+    """Rebuild a profile from what its `to_dict` returned.
+
+    Raises:
+        KeyError, TypeError, ValueError: When the content is no profile.
+    """
+    return categorical.from_dict(content) if content["kind"] == "categorical" else numeric.from_dict(content)
+
+
+def _merge_mappings(first: dict[str, Profile], second: dict[str, Profile]) -> dict[str, Profile]:
+    if first.keys() != second.keys():
+        raise ValueError(f"the profiles are of different columns: {sorted(first.keys() ^ second.keys())}")
+    merged = {}
+    for name, profile in first.items():
+        try:
+            merged[name] = merge(profile, second[name])
+        except ValueError as error:
+            raise ValueError(f"column '{name}': {error}") from None
+    return merged
