@@ -1,0 +1,16 @@
+"""Real monitoring servers, one of each where a test asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from servers import Pushgateway, pushgateway
+
+
+@pytest.fixture
+def gateway(require: Callable[[str], str], tmp_path: Path) -> Iterator[Pushgateway]:
+    """Run an empty Pushgateway."""
+    with pushgateway(require("prometheus-pushgateway"), tmp_path) as running:
+        yield running
