@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
@@ -70,18 +71,19 @@ def serialise(table: pa.Table) -> Serialised:
     )
 
 
-def concatenate(parts: Iterable[pa.Table], schema: pa.Schema, sink: IO[bytes]) -> None:
-    """Write the tables of parts, in order, as one parquet file; a row group never spans two parts.
+def concatenate(parts: Iterable[bytes], sink: IO[bytes]) -> None:
+    """Write the rows of parts, in order, as one parquet file; a row group never spans two parts.
 
     Args:
-        parts: The parts' tables, as read back.
-        schema: Their common schema.
+        parts: The bytes of at least one part, all of one schema.
         sink: A binary file opened for writing.
     """
-    with pq.ParquetWriter(sink, schema, **WRITER) as writer:
-        for part in parts:
-            if part.num_rows:
-                writer.write_table(canonical_table(part), row_group_size=ROW_GROUP_ROWS)
+    tables = (canonical_table(read_part(data)) for data in parts)
+    first = next(tables)
+    with pq.ParquetWriter(sink, first.schema, **WRITER) as writer:
+        for table in chain([first], tables):
+            if table.num_rows:
+                writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
 
 
 def read_part(data: bytes | memoryview) -> pa.Table:

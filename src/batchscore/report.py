@@ -1,10 +1,14 @@
-"""What one partition and one run report: numbers that merge exactly, and the content of the JSON files. Pure."""
+"""What one partition and one run report: numbers that merge exactly. Pure."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
+
+from batchscore import profile
+from batchscore.profile import Profile
 
 MODULUS = 1 << 128
 """Id digests are sums modulo this."""
@@ -68,8 +72,10 @@ class PartitionReport:
     """The part of rows set aside; None when there are none."""
     inputs: tuple[InputRange, ...]
     """What was read, in input order."""
-    profiles: Mapping[str, Any]
-    """The profiles of features and scores as plain data (`profile`)."""
+    features: Mapping[str, Any]
+    """The profile of every feature, over the scored rows, as plain data (`profile`)."""
+    scores: Mapping[str, Any]
+    """The profile of every score column, over the scored rows, as plain data."""
     counts: Mapping[str, int] = field(default_factory=dict)
     """Other counts that add up, such as rows per rule and per label."""
 
@@ -88,3 +94,89 @@ class PartitionOutcome:
     """The worker process's peak resident memory."""
     worker: str
     """The worker's name: host and process."""
+
+
+class Totals:
+    """The sum of partition reports. Every number merges exactly, so that the order of `add` does not matter."""
+
+    def __init__(self) -> None:
+        self.reports: dict[int, PartitionReport] = {}
+        self.rejected: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
+        self.features: dict[str, Profile] = {}
+        self.scores: dict[str, Profile] = {}
+        self._digests = {"id_digest": 0, "scored_id_digest": 0, "rejected_id_digest": 0}
+
+    def add(self, report: PartitionReport) -> None:
+        """Add one partition's report, whose profiles are then dropped."""
+        self.rejected.update(report.rejected)
+        self.counts.update(report.counts)
+        self.features = _merged(self.features, report.features)
+        self.scores = _merged(self.scores, report.scores)
+        for name in self._digests:
+            self._digests[name] = (self._digests[name] + getattr(report, name)) % MODULUS
+        self.reports[report.index] = replace(report, features={}, scores={})
+
+    @property
+    def in_order(self) -> tuple[PartitionReport, ...]:
+        """The reports by index, without profiles."""
+        return tuple(self.reports[index] for index in sorted(self.reports))
+
+    def rows(self) -> dict[str, int]:
+        """Return the row counts of the run."""
+        reports = self.reports.values()
+        scored = sum(report.scored_rows for report in reports)
+        return {
+            "read": sum(report.read_rows for report in reports),
+            "scored": scored,
+            "written": sum(report.predictions.rows for report in reports),
+            "rejected": sum(report.rejected_rows for report in reports),
+            "flagged": sum(report.flagged_rows for report in reports),
+        }
+
+    def digest(self, name: str) -> str:
+        """Return one of the id digests, 32 hex digits."""
+        return f"{self._digests[name]:032x}"
+
+    def unbalanced(self, planned_rows: int) -> str | None:
+        """Say which sum does not close; None when rows are conserved.
+
+        Args:
+            planned_rows: Rows of the snapshot, from its footers.
+        """
+        rows = self.rows()
+        if rows["read"] != planned_rows:
+            return f"{rows['read']} rows were read of {planned_rows} planned"
+        if rows["read"] != rows["scored"] + rows["rejected"] or rows["written"] != rows["scored"]:
+            return f"{rows['read']} rows read are not {rows['scored']} scored and {rows['rejected']} set aside"
+        scored, rejected = self._digests["scored_id_digest"], self._digests["rejected_id_digest"]
+        if (scored + rejected) % MODULUS != self._digests["id_digest"]:
+            return "the ids read are not the ids scored and set aside"
+        return None
+
+
+def _merged(profiles: dict[str, Profile], found: Mapping[str, Any]) -> dict[str, Profile]:
+    new = {name: profile.from_dict(content) for name, content in found.items()}
+    return profile.merge_all([profiles, new]) if profiles else new
+
+
+def report_record(report: PartitionReport) -> dict[str, Any]:
+    """Return a report as plain data, as it is stored in the work folder."""
+    return asdict(report)
+
+
+def report_from(record: Mapping[str, Any]) -> PartitionReport:
+    """Rebuild a report from `report_record`."""
+    quarantine = record["quarantine"]
+    inputs = tuple(
+        InputRange(**{**item, "ranges": tuple((start, stop) for start, stop in item["ranges"])})
+        for item in record["inputs"]
+    )
+    return PartitionReport(
+        **{
+            **record,
+            "predictions": Part(**record["predictions"]),
+            "quarantine": Part(**quarantine) if quarantine else None,
+            "inputs": inputs,
+        }
+    )

@@ -101,9 +101,10 @@ def parse_section(model: type[SectionT], content: Any, *, source: str) -> Sectio
 def key_paths(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
     """Yield the dotted path of every key of `model` and of the sections inside it."""
     for name, field in model.model_fields.items():
-        yield f"{prefix}{name}"
+        key = field.alias or name
+        yield f"{prefix}{key}"
         for section in sections_of(field.annotation):
-            yield from key_paths(section, f"{prefix}{name}.")
+            yield from key_paths(section, f"{prefix}{key}.")
 
 
 def sections_of(annotation: Any) -> list[type[BaseModel]]:  # noqa: ANN401 - a type annotation

@@ -91,7 +91,7 @@ def test_concatenation_keeps_rows_and_order():
     files = []
     for _ in range(2):
         sink = io.BytesIO()
-        parts.concatenate([first, empty, second], first.schema, sink)
+        parts.concatenate([parts.serialise(table).data for table in (first, empty, second)], sink)
         files.append(sink.getvalue())
 
     assert files[0] == files[1]

@@ -1,0 +1,274 @@
+"""What each command does, and what it answers: from the options of the command line to an `Answer`."""
+
+from __future__ import annotations
+
+import getpass
+import secrets
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from batchscore import text
+from batchscore.check import Checked, check_date, load_schema, verify_model
+from batchscore.config import RunConfig, load_config
+from batchscore.errors import UsageError
+from batchscore.logs import logger
+from batchscore.run import Progress, Request, open_output
+from batchscore.run import run as run_date
+from batchscore.store import Commit, Store, holder
+from batchscore.text import Answer
+
+_log = logger(__name__)
+
+
+def parse_day(given: str) -> date:
+    """Parse an ISO date.
+
+    Raises:
+        UsageError: When the text is no ISO date.
+    """
+    try:
+        day = date.fromisoformat(given)
+    except ValueError:
+        day = None
+    if day is None or day.isoformat() != given:
+        raise UsageError(
+            f"--date {given!r} is not a date", slug="DATE", remedy="write it as YYYY-MM-DD, such as 2013-02-08"
+        )
+    return day
+
+
+def run(
+    config_files: Sequence[str],
+    given_date: str,
+    overrides: Sequence[str],
+    *,
+    republish: bool,
+    reason: str | None,
+    run_type: str | None,
+    by: str | None,
+) -> Answer:
+    """Score one date and publish it."""
+    if republish and not reason:
+        raise UsageError("--republish needs --reason", slug="REASON", remedy="say why: --reason 'late rows arrived'")
+    config = load_config(config_files, overrides)
+    run_id = secrets.token_hex(16)
+    request = Request(
+        config=config,
+        day=parse_day(given_date),
+        run_id=run_id,
+        run_type=run_type,
+        holder=holder(run_id),
+        by=by or _login(),
+        reason=reason,
+        republish=republish,
+    )
+    with _progress() as progress:
+        result = run_date(request, time.time, progress)
+    store = open_output(config)
+    answer = _published(config_files, config, store, result.commit)
+    resumed = [f"reused {result.reused} finished partitions of an earlier attempt"] if result.reused else []
+    already = (
+        [f"{given_date} is published already, from the same inputs (revision {result.commit.number}): nothing to do", ""]
+        if result.status == "unchanged"
+        else []
+    )
+    notes = [f"note: {warning}" for warning in result.warnings] if already else []
+    return Answer(
+        text="\n".join([*already, *notes, *resumed, answer.text]),
+        document={"status": result.status, "reused_partitions": result.reused, **answer.document},
+    )
+
+
+def show(config_files: Sequence[str], given_date: str, revision: int | None) -> Answer:
+    """Show one published run."""
+    config = load_config(config_files)
+    store = open_output(config)
+    published = store.published(parse_day(given_date).isoformat(), revision)
+    return _published(config_files, config, store, published.commit)
+
+
+def validate(config_files: Sequence[str], given_date: str | None, overrides: Sequence[str]) -> Answer:
+    """Check all that needs no cluster."""
+    config = load_config(config_files, overrides)
+    if given_date is None:
+        schema, digest = load_schema(config)
+        model = verify_model(config, schema, digest, None)
+        facts = [("configuration", "ok"), ("schema", f"{schema.name} {schema.version}, {len(schema.features)} features")]
+        facts += [("model", f"{model.name} {model.version}, {model.format}, sha256 {model.sha256[:12]}…: ok")]
+        return Answer(text="\n".join(text.pairs(facts)), document={"valid": True, "model": model.record()})
+    checked = check_date(config, parse_day(given_date))
+    open_output(config)
+    lines = text.pairs(_checked_facts(checked))
+    return Answer(text="\n".join([*lines, "everything that can be checked without a cluster is in order"]), document={"valid": True, **_plan_document(checked)})
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """Show a bar on a terminal, and a log line each 10 % elsewhere."""
+    if sys.stderr.isatty():
+        from rich.console import Console  # noqa: PLC0415 - only terminals need it
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+        with Bar(TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("scoring", total=None)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+        return
+    tenth = 0
+
+    def log(done: int, total: int) -> None:
+        nonlocal tenth
+        reached = 10 * done // max(total, 1)
+        if reached > tenth:
+            tenth = reached
+            _log.info("progress", rows=done, total=total, percent=10 * reached)
+
+    yield log
+
+
+def plan(config_files: Sequence[str], given_date: str, overrides: Sequence[str], output: str | None) -> Answer:
+    """Show what a run would read, score, write and push."""
+    config = load_config(config_files, overrides)
+    checked = check_date(config, parse_day(given_date))
+    store = open_output(config)
+    state, baseline = _state(store, checked), _baseline(store, checked)
+    document = {**_plan_document(checked), "state": state, "volume": baseline.record()}
+    if output is not None:
+        _write(output, json.dumps(document, indent=2) + "\n")
+    target = f"{config.output.path}/{given_date}"
+    facts = [
+        *_checked_facts(checked),
+        ("volume", text.volume_text(checked.plan.rows, baseline.record())),
+        ("partitions", f"{len(checked.plan.partitions):,} of about {config.partition.rows:,} rows, {_workers(config)}"),
+        ("write", f"{target}/{{predictions.parquet, summary_metrics.json, manifest.json, metadata.json}}"),
+        ("push", config.metrics.pushgateway or "nothing: metrics.pushgateway is not set"),
+        ("plan", checked.plan.plan_id),
+        ("state", state["text"]),
+    ]
+    return Answer(text="\n".join(text.pairs(facts)), document=document)
+
+
+def runs(config_files: Sequence[str], last: int) -> Answer:
+    """List published dates and revisions, and what is held."""
+    config = load_config(config_files)
+    store = open_output(config)
+    records = [record for day in store.dates()[-last:] for record in _ledger_rows(store, day)]
+    records += [_held_row(held) for day in store.held_dates() for held in store.held(day) if held.state == "open"]
+    header = ("date", "rev", "state", "rows", "flagged", "set aside", "seconds", "model", "type", "by", "why")
+    columns = ("date", "revision", "state", "rows", "flagged", "rejected", "seconds", "model", "run_type", "by", "reason")
+    lines = text.table([[record[name] for name in columns] for record in records], header)
+    return Answer(text="\n".join(lines) if records else "nothing is published yet", document={"runs": records})
+
+
+def verify(config_files: Sequence[str], given_date: str) -> Answer:
+    """Hash everything of a date again and walk its commits."""
+    config = load_config(config_files)
+    found = open_output(config).verify(parse_day(given_date).isoformat())
+    problems = [asdict(problem) for problem in found.problems]
+    counted = f"{found.files:,} files, {text.size(found.bytes)}, {found.commits} revisions"
+    if not problems:
+        return Answer(text=f"VERIFIED {given_date}: {counted}; every byte is what was published", document={"verified": True})
+    lines = [f"DAMAGED {given_date}: {len(problems)} problems in {counted}"]
+    lines += [f"  {problem['path']}: {problem['fact']}" for problem in problems]
+    return Answer(text="\n".join(lines), document={"verified": False, "problems": problems}, exit_code=3)
+
+
+def _published(config_files: Sequence[str], config: RunConfig, store: Store, commit: Commit) -> Answer:
+    published = store.published(commit.date, commit.number)
+    summary, metadata = published.document("summary_metrics.json"), published.document("metadata.json")
+    facts = asdict(commit)
+    where = f"{config.output.path}/{commit.date}/"
+    return Answer(
+        text=text.run_text(config_files, facts, summary, metadata, where),
+        document={"commit": facts, "path": where, "summary": summary, "metadata": metadata},
+    )
+
+
+def _checked_facts(checked: Checked) -> list[tuple[str, object]]:
+    plan, model = checked.plan, checked.model
+    size = sum(file.size for file in plan.inputs)
+    ignored = f"{len(checked.ignored)}: {', '.join(checked.ignored)}" if checked.ignored else "none"
+    return [
+        ("read", f"{checked.snapshot}: {len(plan.inputs):,} files, {plan.rows:,} rows, {text.size(size)}"),
+        ("contract", f"{checked.schema.name} {checked.schema.version}: {len(checked.schema.features)} features, {len(plan.inputs)} of {len(plan.inputs)} footers ok"),
+        ("columns ignored", ignored),
+        ("model", f"{model.name} {model.version}, {model.format}, sha256 {model.sha256[:12]}…, {', '.join(model.score_names)}"),
+    ]
+
+
+def _plan_document(checked: Checked) -> dict[str, Any]:
+    plan = checked.plan
+    return {
+        "plan_id": plan.plan_id,
+        "input_id": plan.input_id,
+        "plan": plan.record(),
+        "rows": plan.rows,
+        "partitions": len(plan.partitions),
+        "ignored_columns": list(checked.ignored),
+        "model": checked.model.record(),
+    }
+
+
+def _state(store: Store, checked: Checked) -> dict[str, Any]:
+    """Say what a run would do at the target, without raising."""
+    day = checked.plan.date
+    head = store.head(day)
+    finished = len(store.work(checked.plan).finished())
+    if head is None:
+        resumed = f", of which {finished} partitions are finished already" if finished else ""
+        return {"action": "publish", "text": f"nothing exists at the target: revision 1 to publish{resumed}"}
+    if head.input_id == checked.plan.input_id:
+        return {"action": "none", "text": f"published already from the same inputs, as revision {head.number}: nothing to do"}
+    before = store.published(day).document("manifest.json")["plan"]
+    found = [str(difference) for difference in differences(before, checked.plan.record())]
+    return {
+        "action": "refuse",
+        "text": f"published by another plan, as revision {head.number}; it differs in " + "; ".join(found),
+        "differences": found,
+    }
+
+
+def _ledger_rows(store: Store, day: str) -> Iterator[dict[str, Any]]:
+    commits = store.commits(day)
+    for commit in commits:
+        published = store.published(day, commit.number)
+        summary, metadata = published.document("summary_metrics.json"), published.document("metadata.json")
+        yield {
+            "date": day,
+            "revision": commit.number,
+            "state": "published" if commit is commits[-1] else "replaced",
+            "rows": summary["rows"]["scored"],
+            "flagged": summary["rows"]["flagged"],
+            "rejected": summary["rows"]["rejected"],
+            "seconds": metadata["execution_time_sec"],
+            "model": metadata["model_version"],
+            "run_type": commit.run_type,
+            "by": commit.by,
+            "reason": commit.reason,
+        }
+
+
+def _write(path: str, content: str) -> None:
+    try:
+        Path(path).write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"'{path}' can not be written: {error.strerror}", slug="OUTPUT-FILE") from error
+
+
+def _workers(config: RunConfig) -> str:
+    cluster = config.cluster
+    if cluster.kind == "address":
+        return f"on the scheduler at {cluster.address}"
+    return f"on {cluster.workers} local {'processes' if cluster.processes else 'threads'}"
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

@@ -1,0 +1,157 @@
+"""The resolved configuration: the sections that other modules declare, composed, strict and frozen.
+
+Files are merged key by key in the order given, then `--set`. No environment variable changes a key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, Field
+
+from batchscore.cluster import ClusterOptions
+from batchscore.errors import ConfigError
+from batchscore.gate import DriftOptions, FlaggedOptions, VolumeOptions
+from batchscore.history import ScheduleOptions
+from batchscore.ingest import SnapshotOptions
+from batchscore.metrics import AlertsOptions, MetricsOptions
+from batchscore.model import ModelOptions
+from batchscore.plan import PartitionOptions
+from batchscore.postprocess import CalibrationOptions, PostprocessOptions
+from batchscore.preprocess import RowsOptions
+from batchscore.store import OutputOptions
+from batchscore.strict import Section, parse_section, parse_yaml, sections_of
+
+NAME = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+"""What a pipeline or an environment may be called: it stands in outputs, metrics, logs and Kubernetes names."""
+
+
+class RunConfig(Section):
+    """All that a user can say about a pipeline."""
+
+    pipeline: str = Field(pattern=NAME)
+    """The pipeline's name, in outputs, metrics and logs."""
+    environment: str = Field(default="dev", pattern=NAME)
+    """The environment's name, in metrics and logs."""
+    snapshot: SnapshotOptions
+    """What is scored."""
+    feature_schema: str = Field(alias="schema", min_length=1)
+    """The path of the feature schema, an artifact of its own."""
+    model: ModelOptions
+    """What scores."""
+    calibration: CalibrationOptions | None = None
+    """How raw scores become probabilities; none by default."""
+    postprocess: PostprocessOptions = PostprocessOptions()
+    """How scores become decisions."""
+    rows: RowsOptions = RowsOptions()
+    """What happens to rows that break the contract."""
+    output: OutputOptions
+    """Where results are published, and in which form."""
+    partition: PartitionOptions = PartitionOptions()
+    """How the snapshot is cut."""
+    volume: VolumeOptions = VolumeOptions()
+    """The gate on the number of rows."""
+    drift: DriftOptions = DriftOptions()
+    """The gate on drift against a pinned reference."""
+    flagged: FlaggedOptions = FlaggedOptions()
+    """The gate on the flagged share."""
+    alerts: AlertsOptions = AlertsOptions()
+    """Thresholds of the alert rules."""
+    cluster: ClusterOptions = ClusterOptions()
+    """Who does the work."""
+    metrics: MetricsOptions = MetricsOptions()
+    """Where metrics are pushed."""
+    schedule: ScheduleOptions = ScheduleOptions()
+    """When runs are expected."""
+
+
+def load_config(paths: Sequence[str], overrides: Sequence[str] = ()) -> RunConfig:
+    """Read configuration files and overrides.
+
+    Args:
+        paths: Files; a later one overrides an earlier one key by key.
+        overrides: `section.key=value` texts, applied last, each value parsed by the key's declared type.
+
+    Raises:
+        ConfigError: With every violation, by the key's path.
+    """
+    content: dict[str, Any] = {}
+    for path in paths:
+        content = _merged(content, _read(path))
+    for text in overrides:
+        content = _merged(content, _override(text))
+    return parse_section(RunConfig, content, source=" + ".join(paths) if paths else "the configuration")
+
+
+def deciding_keys(config: RunConfig) -> dict[str, Any]:
+    """Return the resolved keys that decide the result, by dotted name.
+
+    Left out are keys that only say where things are, who works, and what is watched; what an artifact holds counts
+    by its digest.
+    """
+    everything = config.model_dump(mode="json", by_alias=True)
+    return {
+        "snapshot.id": everything["snapshot"]["id"],
+        "model.version": everything["model"]["version"],
+        "model.output": everything["model"]["output"],
+        "model.positive_class": everything["model"]["positive_class"],
+        **_prefixed("calibration", everything["calibration"], leave_out=("path",)),
+        **_prefixed("postprocess", everything["postprocess"]),
+        **_prefixed("rows", everything["rows"]),
+        "output.passthrough": everything["output"]["passthrough"],
+        "output.single_file": everything["output"]["single_file"],
+        "partition.rows": everything["partition"]["rows"],
+    }
+
+
+def _prefixed(prefix: str, section: Mapping[str, Any] | None, leave_out: Sequence[str] = ()) -> dict[str, Any]:
+    if section is None:
+        return {prefix: None}
+    return {f"{prefix}.{key}": value for key, value in section.items() if key not in leave_out}
+
+
+def _read(path: str) -> Mapping[str, Any]:
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"the configuration file '{path}' can not be read: {getattr(error, 'strerror', None) or error}",
+            slug="FILE",
+            remedy="check the path given to --config; it is relative to the working directory",
+        ) from error
+    content = parse_yaml(text, source=path)
+    if not isinstance(content, Mapping):
+        raise ConfigError(f"{path} must hold a mapping of keys", slug="TYPE", remedy="write `key: value` lines")
+    return content
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        merged[key] = _merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _override(text: str) -> dict[str, Any]:
+    path, sign, value = text.partition("=")
+    keys = path.strip().split(".")
+    if not sign or not all(keys):
+        raise ConfigError(
+            f"--set {text!r} is not of the form section.key=value", slug="SET", remedy="such as postprocess.threshold=0.8"
+        )
+    content: Any = value if _is_text(RunConfig, keys) else parse_yaml(value, source=f"--set {path}")
+    for key in reversed(keys):
+        content = {key: content}
+    return dict(content)
+
+
+def _is_text(model: type[BaseModel], keys: Sequence[str]) -> bool:
+    field = next((f for name, f in model.model_fields.items() if (f.alias or name) == keys[0]), None)
+    if field is None:
+        return False
+    if len(keys) > 1:
+        return any(_is_text(section, keys[1:]) for section in sections_of(field.annotation))
+    return field.annotation is str or set(get_args(field.annotation)) == {str, type(None)}

@@ -1,0 +1,97 @@
+"""The content of the three JSON files of a published run. Pure.
+
+summary_metrics.json and manifest.json are the same for every execution of the same plan;
+clocks, hosts and other dates appear only in metadata.json.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from batchscore.plan import Plan, digest_of, partition_record
+from batchscore.profile import NumericProfile, Profile, histogram, quantiles
+from batchscore.report import Part, PartitionReport, Totals
+
+FORMAT_VERSION = 1
+"""Version of the JSON files' format."""
+
+
+def summary_document(plan: Plan, totals: Totals, drift: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the content of summary_metrics.json: the same for every execution of the same plan.
+
+    Args:
+        plan: The plan.
+        totals: The sum of all partition reports.
+        drift: Drift against the pinned reference; None without one.
+    """
+    return {
+        "format_version": FORMAT_VERSION,
+        "pipeline": plan.pipeline,
+        "date": plan.date,
+        "plan_id": plan.plan_id,
+        "rows": totals.rows(),
+        "rejected": dict(sorted(totals.rejected.items())),
+        "counts": dict(sorted(totals.counts.items())),
+        "partitions": [_partition_counts(report) for report in totals.in_order],
+        "profiles": {
+            "features": {name: found.to_dict() for name, found in totals.features.items()},
+            "scores": {name: found.to_dict() for name, found in totals.scores.items()},
+        },
+        "histograms": {name: histogram(found) for name, found in _numeric(totals.scores)},
+        "quantiles": {name: quantiles(found) for name, found in _numeric(totals.scores)},
+        "drift": drift,
+        "id_digest": totals.digest("id_digest"),
+        "input_bytes": sum(file.size for file in plan.inputs),
+        "output_bytes": sum(part.size for part in _parts(totals)),
+    }
+
+
+def manifest_document(plan: Plan, totals: Totals, single_file: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the content of manifest.json: the plan, every part, every byte range read; the same on every execution.
+
+    Args:
+        plan: The plan.
+        totals: The sum of all partition reports.
+        single_file: sha256 and size of the predictions, when they are one file.
+    """
+    reports = totals.in_order
+    return {
+        "format_version": FORMAT_VERSION,
+        "plan_id": plan.plan_id,
+        "input_id": plan.input_id,
+        "plan": plan.record(),
+        "partitions": [partition_record(partition) for partition in plan.partitions],
+        "parts": [asdict(report.predictions) for report in reports],
+        "single_file": single_file,
+        "quarantine": [asdict(report.quarantine) for report in reports if report.quarantine],
+        "inputs": [[asdict(item) for item in report.inputs] for report in reports],
+        "id_digest": totals.digest("id_digest"),
+        "scored_id_digest": totals.digest("scored_id_digest"),
+        "rejected_id_digest": totals.digest("rejected_id_digest"),
+        "logical_sha256": digest_of([report.predictions.logical_sha256 for report in reports]),
+    }
+
+
+def _partition_counts(report: PartitionReport) -> dict[str, int]:
+    return {
+        "index": report.index,
+        "read": report.read_rows,
+        "scored": report.scored_rows,
+        "rejected": report.rejected_rows,
+        "flagged": report.flagged_rows,
+    }
+
+
+def _numeric(profiles: Mapping[str, Profile]) -> Iterator[tuple[str, NumericProfile]]:
+    for name, found in profiles.items():
+        if isinstance(found, NumericProfile):
+            yield name, found
+
+
+def _parts(totals: Totals) -> Iterator[Part]:
+    for report in totals.in_order:
+        yield report.predictions
+        if report.quarantine:
+            yield report.quarantine

@@ -1,0 +1,146 @@
+"""This execution of a plan: stages, workers, hosts, seconds; and metadata.json, the only document that knows them."""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from batchscore import machine
+from batchscore.check import Checked
+from batchscore.cluster import Workers
+from batchscore.deadline import deadline
+from batchscore.documents import FORMAT_VERSION
+from batchscore.judge import Judgement
+from batchscore.metrics import RunType
+from batchscore.report import PartitionOutcome, Totals
+from batchscore.watch import Stopwatch
+
+STAGES = ("resolve", "cluster", "load", "score", "reduce", "publish")
+"""The stages of a run whose wall seconds are recorded."""
+PARTITION_SECONDS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
+"""Upper edges of the histogram of seconds per partition."""
+
+
+class Execution:
+    """What the clock and the machines say of one run."""
+
+    def __init__(self, *, run_id: str, run_type: RunType, started: float, attempt: int) -> None:
+        self.run_id = run_id
+        self.run_type = run_type
+        self.started = started
+        self.attempt = attempt
+        self.watch = Stopwatch()
+        self.workers = 0
+        self.reused = 0
+        self._hosts: set[str] = set()
+        self._peak_memory = 0
+        self._counts = [0] * (len(PARTITION_SECONDS) + 1)
+        self._sum = 0.0
+        self._loading = 0.0
+
+    def add(self, outcome: PartitionOutcome) -> None:
+        """Add one partition's execution."""
+        self.reused += outcome.reused
+        self._hosts.add(outcome.worker)
+        self._peak_memory = max(self._peak_memory, outcome.peak_memory_bytes)
+        spent = sum(outcome.seconds.values())
+        self._counts[bisect_left(PARTITION_SECONDS, spent)] += 1
+        self._sum += spent
+        self._loading += outcome.seconds.get("load", 0.0)
+
+    @contextmanager
+    def connected(self, connect: Callable[[], AbstractContextManager[Workers]], seconds: float) -> Iterator[Workers]:
+        """Start the workers and score with them, within a deadline; the seconds are those of `cluster` and `score`."""
+        with deadline(seconds, "scoring"), self.watch("cluster"):
+            with connect() as workers:
+                self.workers = workers.count
+                with self.watch("score"):
+                    yield workers
+
+    def counts(self) -> dict[str, Any]:
+        """Return what one log line says of the scoring."""
+        return {"workers": self.workers, "reused": self.reused, "seconds": round(self.watch.seconds.get("score", 0), 3)}
+
+    def stages(self) -> dict[str, float]:
+        """Return the wall seconds of every stage; `load` is part of `score`, summed over workers."""
+        seconds = self.watch.seconds | {"load": self._loading}
+        return {stage: round(seconds.get(stage, 0.0), 6) for stage in STAGES}
+
+    def record(self) -> dict[str, Any]:
+        """Return what metadata.json says of the execution alone."""
+        return {
+            "attempts": self.attempt,
+            "stages": self.stages(),
+            "partition_seconds": {
+                "edges": list(PARTITION_SECONDS),
+                "counts": list(self._counts),
+                "sum": round(self._sum, 6),
+            },
+            "workers": self.workers,
+            "reused_partitions": self.reused,
+            "retried_partitions": 0,
+            "peak_worker_memory_bytes": self._peak_memory,
+            "hosts": sorted(self._hosts),
+            "image": os.environ.get("BATCHSCORE_IMAGE"),
+            "versions": machine.library_versions(),
+            "hardware": machine.hardware(),
+        }
+
+
+def metadata_document(
+    checked: Checked,
+    totals: Totals,
+    judgement: Judgement,
+    execution: Execution,
+    *,
+    asked: Mapping[str, Any],
+    ended: float,
+) -> dict[str, Any]:
+    """Return the content of metadata.json.
+
+    Args:
+        checked: The date, checked.
+        totals: The sum of all partition reports.
+        judgement: The gates' verdicts and the volume baseline.
+        execution: This execution.
+        asked: Who asked, and why.
+        ended: When the run ended, epoch seconds.
+    """
+    config, plan = checked.config, checked.plan
+    return {
+        "format_version": FORMAT_VERSION,
+        "model_version": config.model.version,
+        "data_snapshot": checked.snapshot_name,
+        "records_scored": totals.rows()["scored"],
+        "execution_time_sec": round(ended - execution.started, 3),
+        "pipeline": config.pipeline,
+        "environment": config.environment,
+        "date": plan.date,
+        "run_id": execution.run_id,
+        "plan_id": plan.plan_id,
+        "input_id": plan.input_id,
+        "run_type": execution.run_type,
+        **asked,
+        "started_at": _iso(execution.started),
+        "ended_at": _iso(ended),
+        "run_timeout_seconds": config.cluster.deadline_minutes * 60,
+        **execution.record(),
+        "model": checked.model.record(),
+        "schema": {"name": checked.schema.name, "version": checked.schema.version, "sha256": checked.schema_sha256},
+        **judgement.record(),
+        "alerts": config.alerts.model_dump(mode="json"),
+        "config": config.model_dump(mode="json", by_alias=True),
+        "ignored_columns": list(checked.ignored),
+        "files": {
+            footer.file.path: {"modified_ns": footer.stat.modified_ns, "inode": footer.stat.inode}
+            for footer in checked.footers
+        },
+    }
+
+
+def _iso(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="microseconds")

@@ -1,0 +1,65 @@
+"""What the machine says of itself: host, process, hardware, libraries. Goes to metadata.json only."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import socket
+import sys
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+LIBRARIES = frozenset(
+    {"dask", "distributed", "joblib", "lightgbm", "numpy", "obstore", "onnxruntime", "pandas", "prometheus-client"}
+    | {"pyarrow", "pydantic", "scikit-learn", "scipy", "skops", "xgboost"}
+)
+"""Libraries whose versions are recorded."""
+
+
+def worker_name() -> str:
+    """Return the name of this process: host and process id."""
+    return f"{socket.gethostname()}-{os.getpid()}"
+
+
+def peak_memory_bytes() -> int:
+    """Return this process's peak resident memory."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of Python and of the libraries that are installed, sorted by name."""
+    found = {name: item.version for item in distributions() if (name := item.metadata["Name"].lower()) in LIBRARIES}
+    return {"python": platform.python_version(), **dict(sorted(found.items()))}
+
+
+def hardware() -> dict[str, Any]:
+    """Return the facts of this machine that can change the last bits of a score."""
+    facts: dict[str, Any] = {
+        "machine": platform.machine(),
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "libc": " ".join(platform.libc_ver()),
+    }
+    # Only what is loaded anyway: neither library is imported to be described.
+    if "numpy" in sys.modules:
+        from numpy._core._multiarray_umath import __cpu_features__  # noqa: PLC0415 - the only place that knows
+
+        facts["simd"] = sorted(name for name, present in __cpu_features__.items() if present)
+    if "threadpoolctl" in sys.modules:
+        from threadpoolctl import threadpool_info  # noqa: PLC0415
+
+        facts["threadpools"] = sorted(
+            f"{pool['internal_api']} {pool.get('version')} {pool.get('architecture', '')}".strip()
+            for pool in threadpool_info()
+        )
+    return facts
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")

@@ -1,0 +1,268 @@
+"""One run on the driver, read top to bottom: check, hand out, gather, reduce, publish, tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import date
+from functools import partial
+from typing import Any, BinaryIO, Literal
+
+from batchscore import ledger
+from batchscore.check import Checked, check_date
+from batchscore.cluster import Workers, connect
+from batchscore.config import RunConfig
+from batchscore.deadline import deadline
+from batchscore.documents import manifest_document, summary_document
+from batchscore.duplicates import check_ids
+from batchscore.errors import BatchscoreError, Held, StateDamaged, exit_code
+from batchscore.execution import Execution, metadata_document
+from batchscore.judge import Judgement, judge
+from batchscore.logs import bind, logger
+from batchscore.metrics import Attempt, Group, Outcome, Pusher
+from batchscore.parts import concatenate
+from batchscore.preprocess import check_budget
+from batchscore.report import PartitionOutcome, Totals
+from batchscore.score import Job, attempt
+from batchscore.store import Commit, Holder, Publication, Store, open_store
+
+Progress = Callable[[int, int], None]
+"""Told the rows that are done and the rows in all."""
+Clock = Callable[[], float]
+"""Returns the time, in seconds since the epoch."""
+
+_log = logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is asked for: one date, by whom, and how."""
+
+    config: RunConfig
+    """The resolved configuration."""
+    day: date
+    """The snapshot's date."""
+    run_id: str
+    """128 random bits in hex, fresh for every attempt."""
+    run_type: str | None = None
+    """scheduled, backfill or manual; None to work it out."""
+    holder: Holder
+    """Who holds the lease: host, process, Job and attempt."""
+    by: str
+    """Who asks."""
+    reason: str | None = None
+    """Why."""
+    republish: bool = False
+    """Whether another plan may publish a new revision."""
+    attempt: int = 1
+    """The how-manieth attempt of the same job this is, from 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What became of a request."""
+
+    status: Literal["published", "unchanged"]
+    """`unchanged` when the date was published before, from the same inputs."""
+    commit: Commit
+    """The date's commit."""
+    reused: int = 0
+    """Partitions that were found finished."""
+    warnings: tuple[str, ...] = ()
+    """What a person should know."""
+
+
+def run(request: Request, clock: Clock, progress: Progress) -> Result:
+    """Score one date and publish it, all at once or not at all.
+
+    Args:
+        request: What is asked for.
+        clock: Returns the time, in seconds since the epoch.
+        progress: Is told about finished rows.
+
+    Raises:
+        BatchscoreError: Of the class and code of the cause; nothing was published then.
+    """
+    config, day = request.config, request.day.isoformat()
+    bind(run_id=request.run_id, pipeline=config.pipeline, date=day)
+    began = Attempt(started=clock(), attempts=request.attempt, timeout=config.cluster.deadline_minutes * 60)
+    _log.info("run started", model_version=config.model.version, by=request.by, attempt=request.attempt)
+    store = open_output(config)
+    run_type = ledger.run_type(store, request.day, request.run_type)
+    pusher = Pusher(config.metrics, Group(environment=config.environment, pipeline=config.pipeline, run_type=run_type))
+    pusher.start(began)
+    with _failure_told(pusher, began, clock):
+        result = _publish_once(request, store, Execution(run_type=run_type, started=began.started), clock, progress)
+    if result.status == "published":
+        published = store.published(day)
+        summary, metadata = published.document("summary_metrics.json"), published.document("metadata.json")
+        _log_push(pusher.success(summary, metadata))
+    else:
+        _log_push(pusher.unchanged(replace(began, ended=clock())))
+    _log.info("run ended", status=result.status, revision=result.commit.number, reused=result.reused)
+    return result
+
+
+def open_output(config: RunConfig) -> Store:
+    """Open the output root, refuse one that can not keep the promise, and claim it for the pipeline.
+
+    Raises:
+        ConfigError: When the store is unfit, or another pipeline has it.
+        StorageFailed: When it can not be reached.
+    """
+    store = open_store(config.output.path, config.output.mode)
+    store.probe()
+    store.claim_pipeline(config.pipeline)
+    return store
+
+
+def _publish_once(request: Request, store: Store, execution: Execution, clock: Clock, progress: Progress) -> Result:
+    with execution.watch("resolve"):
+        checked = check_date(request.config, request.day)
+    parent, done = store.settle(checked.plan, republish=request.republish)
+    if not done:
+        with store.lease(checked.plan.date, request.holder):
+            # Looked at again: whoever held the lease may have published meanwhile.
+            parent, done = store.settle(checked.plan, republish=request.republish)
+            if not done:
+                return _score_and_publish(request, store, checked, parent, execution, clock, progress)
+    if parent is None:
+        raise BatchscoreError("a finished date has no commit", slug="NO-COMMIT")
+    ledger.check_inputs_unchanged(store, parent, checked)
+    return Result(status="unchanged", commit=parent, warnings=_other_versions(store, parent, checked))
+
+
+def _score_and_publish(
+    request: Request,
+    store: Store,
+    checked: Checked,
+    parent: Commit | None,
+    execution: Execution,
+    clock: Clock,
+    progress: Progress,
+) -> Result:
+    totals = score_all(checked, store, request.run_id, execution, progress)
+    with execution.watch("reduce"):
+        _check_balance(checked, totals)
+        check_ids(checked, store.work(checked.plan), totals)
+        judgement = judge(store, checked, totals)
+    publication = Publication(
+        plan=checked.plan,
+        run_id=request.run_id,
+        predictions=tuple(report.predictions for report in totals.in_order),
+        quarantine=tuple(report.quarantine for report in totals.in_order if report.quarantine),
+        documents=partial(_documents, request, checked, totals, judgement, execution, clock),
+        single_file=concatenate if request.config.output.single_file else None,
+        run_type=execution.run_type,
+        by=request.by,
+        reason=request.reason,
+    )
+    judgement.raise_failed()
+    if judgement.held:
+        held = store.hold(publication, parent, why=judgement.why, gates=judgement.records)
+        raise judgement.held_error(held.number)
+    execution.start("publish")
+    commit = store.publish(publication, parent)
+    store.prune(commit)
+    if commit.run_id != request.run_id:
+        return Result(status="unchanged", commit=commit, reused=execution.reused)
+    return Result(status="published", commit=commit, reused=execution.reused, warnings=judgement.warnings)
+
+
+def score_all(checked: Checked, store: Store, run_id: str, execution: Execution, progress: Progress) -> Totals:
+    """Score every partition, or find it finished.
+
+    Raises:
+        BatchscoreError: The error of the first partition, in order, that failed; or the cluster's.
+    """
+    plan, totals = checked.plan, Totals()
+    job = job_of(checked, store, run_id)
+
+    def take(outcome: PartitionOutcome) -> None:
+        totals.add(outcome.report)
+        execution.add(outcome)
+        progress(sum(report.read_rows for report in totals.reports.values()), plan.rows)
+
+    with execution.cluster(lambda: connect(checked.config.cluster)) as workers, execution.watch("score"):
+        workers.run(partial(attempt, job), plan.partitions, take)
+    _log.info("partitions scored", partitions=len(plan.partitions), **execution.counts())
+    return totals
+
+
+def job_of(checked: Checked, store: Store, run_id: str) -> Job:
+    """Return what every task of a checked date must know."""
+    config = checked.config
+    return Job(
+        work=store.work(checked.plan),
+        id_column=config.snapshot.id,
+        passthrough=checked.passthrough,
+        schema=checked.schema,
+        model=checked.model,
+        calibration=config.calibration,
+        postprocess=config.postprocess,
+        rows=config.rows,
+        max_bytes=config.partition.max_bytes,
+        run_id=run_id,
+    )
+
+
+def _check_balance(checked: Checked, totals: Totals) -> None:
+    check_budget(checked.config.rows, totals.rejected, totals.rows())
+    unbalanced = totals.unbalanced(checked.plan.rows)
+    if unbalanced:
+        raise StateDamaged(
+            f"rows are not conserved: {unbalanced}",
+            slug="ROWS",
+            remedy="delete the work folder of this date and plan, and run again; report it if it comes back",
+        )
+
+
+def _documents(
+    request: Request,
+    checked: Checked,
+    totals: Totals,
+    judgement: Judgement,
+    execution: Execution,
+    clock: Clock,
+    files: Mapping[str, tuple[str, int]],
+) -> Mapping[str, Mapping[str, Any]]:
+    """Return the content of the three JSON files, once the data files are staged."""
+    whole = files.get("predictions.parquet")
+    single = {"sha256": whole[0], "size": whole[1]} if whole else None
+    return {
+        "summary_metrics.json": summary_document(checked.plan, totals, judgement.drift),
+        "manifest.json": manifest_document(checked.plan, totals, single),
+        "metadata.json": metadata_document(request, checked, totals, judgement, execution, ended=clock()),
+    }
+
+
+@contextmanager
+def _failure_told(pusher: Pusher, began: Attempt, clock: Clock) -> Iterator[None]:
+    try:
+        yield
+    except BatchscoreError as error:
+        reason = exit_code(error.exit_code).reason
+        ended = replace(began, ended=clock(), reason=reason, held=isinstance(error, Held))
+        _log.error("run failed", error=error.id, exit_code=error.exit_code)
+        _log_push(pusher.failure(ended))
+        raise
+
+
+def _log_push(outcome: Outcome) -> None:
+    if outcome.status == "failed":
+        _log.warning("metrics push failed", push=outcome.push, detail=outcome.detail, seconds=round(outcome.seconds, 2))
+    elif outcome.status == "pushed":
+        _log.info("metrics pushed", push=outcome.push, series=outcome.series, bytes=outcome.size)
+
+
+def _other_versions(store: Store, commit: Commit, checked: Checked) -> tuple[str, ...]:
+    """Say so when the same inputs were published under other library versions."""
+    if commit.plan_id == checked.plan.plan_id:
+        return ()
+    then = store.published(commit.date, commit.number).document("manifest.json")["plan"]["versions"]
+    now = checked.plan.versions
+    changed = [f"{name} {then.get(name)} (now {now.get(name)})" for name in sorted({*then, *now}) if then.get(name) != now.get(name)]
+    return (
+        f"published by other versions: {', '.join(changed)}; `batchscore replay` compares, `--republish` scores again",
+    )

@@ -1,0 +1,155 @@
+"""What a person reads in the terminal: plain data in, lines out. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a command answers."""
+
+    text: str
+    """For a person, without a closing newline."""
+    document: Mapping[str, Any]
+    """For a machine: plain data."""
+    exit_code: int = 0
+    """The process exit code."""
+
+
+def table(rows: Iterable[Sequence[object]], header: Sequence[str] = ()) -> list[str]:
+    """Lay out rows in columns: numbers to the right, text to the left."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    lines = [list(header), *cells] if header else cells
+    if not lines:
+        return []
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    right = [bool(cells) and all(_is_number(line[column]) for line in cells) for column in range(len(widths))]
+    return [
+        "  ".join(
+            text.rjust(width) if to_right else text.ljust(width)
+            for text, width, to_right in zip(line, widths, right, strict=True)
+        ).rstrip()
+        for line in lines
+    ]
+
+
+def pairs(items: Iterable[tuple[str, object]]) -> list[str]:
+    """Lay out names and values, one pair a line; a value of None is left out."""
+    shown = [(name, _cell(value)) for name, value in items if value is not None]
+    width = max((len(name) for name, _ in shown), default=0)
+    return [f"{name.ljust(width)}  {value}" for name, value in shown]
+
+
+def histogram(edges: Sequence[float], counts: Sequence[int], *, mark: float | None = None, width: int = 40) -> list[str]:
+    """Draw a histogram, one line a bin.
+
+    Args:
+        edges: Bin edges, ascending, one more than `counts`.
+        counts: Rows per bin.
+        mark: A value whose bin is marked, such as the threshold.
+        width: Characters of the longest bar.
+    """
+    most = max([*counts, 1])
+    lines = []
+    for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True):
+        bar = "█" * round(width * count / most) or ("▏" if count else "")
+        sign = "  ← threshold" if mark is not None and low <= mark < high else ""
+        lines.append(f"{low:>5.2f}–{high:<5.2f} {count:>9,}  {bar}{sign}")
+    return lines
+
+
+def share(part: float, whole: float) -> str:
+    """Return `part` of `whole` in percent."""
+    return "–" if not whole else f"{100 * part / whole:.1f} %"
+
+
+def size(number: float) -> str:
+    """Return a number of bytes for a person."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(number) < 1000:  # noqa: PLR2004 - SI prefixes
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} TB"
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "–"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def _is_number(text: str) -> bool:
+    return text.replace(",", "").replace(".", "").removesuffix(" %").lstrip("-").isdigit() or text == "–"
+
+
+def run_text(config_files: Sequence[str], commit: Mapping[str, Any], summary: Mapping[str, Any], metadata: Mapping[str, Any], where: str) -> str:
+    """Tell of one published run.
+
+    Args:
+        config_files: The configuration files, for the commands to type next.
+        commit: number, by and reason of the commit.
+        summary: The content of summary_metrics.json.
+        metadata: The content of metadata.json.
+        where: The path that readers open.
+    """
+    config = " ".join(f"--config {path}" for path in config_files)
+    day = summary["date"]
+    lines = [
+        f"{metadata['pipeline']} ({metadata['environment']}), {day}, revision {commit['number']}",
+        "",
+        *indented(pairs(_facts(commit, summary, metadata))),
+        *_score_lines(summary, metadata),
+        *_warning_lines(metadata),
+        "",
+        *indented(pairs([("files", where), ("", "predictions.parquet, summary_metrics.json, manifest.json, metadata.json")])),
+        *indented(pairs([("next", f"batchscore verify {config} --date {day}"), ("", f"batchscore replay {config} --date {day}")])),
+    ]
+    return "\n".join(lines)
+
+
+def _facts(commit: Mapping[str, Any], summary: Mapping[str, Any], metadata: Mapping[str, Any]) -> list[tuple[str, object]]:
+    rows, model, stages = summary["rows"], metadata["model"], metadata["stages"]
+    post = metadata["config"]["postprocess"]
+    aside = ", ".join(f"{count:,} {reason}" for reason, count in summary["rejected"].items() if count)
+    flagged = f"{rows['flagged']:,} ({share(rows['flagged'], rows['scored'])}) with {post['flag']} at {post['threshold']}"
+    spent = ", ".join(f"{name} {seconds:.1f}" for name, seconds in stages.items() if seconds >= 0.05)  # noqa: PLR2004
+    return [
+        ("rows", f"{rows['scored']:,} scored of {rows['read']:,} read, {rows['rejected']:,} set aside{f' ({aside})' if aside else ''}"),
+        ("flagged", flagged if post["threshold"] is not None else None),
+        ("volume", volume_text(rows["scored"], metadata["volume"])),
+        ("model", f"{model['name']} {model['version']} (sha256 {model['sha256'][:12]}…)"),
+        ("plan", f"{summary['plan_id'][:12]}…, run {metadata['run_id'][:12]}…"),
+        ("run", f"{metadata['run_type']}, by {metadata['by']}, {metadata['ended_at'][:19]}Z" + (f": {commit['reason']}" if commit["reason"] else "")),
+        ("took", f"{metadata['execution_time_sec']:.1f} s ({spent}) with {metadata['workers']} workers"),
+    ]
+
+
+def volume_text(rows: int, volume: Mapping[str, Any]) -> str:
+    """Compare a day's rows with its baseline."""
+    if not volume["runs"]:
+        return f"{rows:,} rows; no earlier date of this weekday to compare with"
+    return (
+        f"{rows:,} rows, {rows / volume['baseline_rows']:.2f} of the usual {volume['baseline_rows']:,.0f}"
+        f" ± {volume['deviation_rows']:,.0f} ({volume['runs']} earlier dates of this weekday)"
+    )
+
+
+def _score_lines(summary: Mapping[str, Any], metadata: Mapping[str, Any]) -> list[str]:
+    threshold = metadata["config"]["postprocess"]["threshold"]
+    lines: list[str] = []
+    for name, found in summary["histograms"].items():
+        if sum(found["counts"]):
+            lines += ["", f"  {name}", *indented(histogram(found["edges"], found["counts"], mark=threshold))]
+    return lines
+
+
+def _warning_lines(metadata: Mapping[str, Any]) -> list[str]:
+    return ["", *[f"  warning: {warning}" for warning in metadata["warnings"]]] if metadata["warnings"] else []
+
+
+def indented(lines: Iterable[str]) -> list[str]:
+    """Indent lines by two spaces."""
+    return [f"  {line}" for line in lines]
