@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 
 from batchscore.cluster import ClusterOptions
 from batchscore.errors import ConfigError
-from batchscore.gate import DriftOptions, FlaggedOptions, VolumeOptions
+from batchscore.gate import DriftOptions, FlaggedOptions, RejectedOptions, VolumeOptions
 from batchscore.history import ScheduleOptions
 from batchscore.ingest import SnapshotOptions
 from batchscore.metrics import AlertsOptions, MetricsOptions
@@ -57,6 +57,8 @@ class RunConfig(Section):
     """The gate on drift against a pinned reference."""
     flagged: FlaggedOptions = FlaggedOptions()
     """The gate on the flagged share."""
+    rejected: RejectedOptions = RejectedOptions()
+    """The gate on the share of rows set aside."""
     alerts: AlertsOptions = AlertsOptions()
     """Thresholds of the alert rules."""
     cluster: ClusterOptions = ClusterOptions()

@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
+from time import perf_counter
 from typing import Any
 
 from batchscore import machine
@@ -41,6 +42,7 @@ class Execution:
         self._counts = [0] * (len(PARTITION_SECONDS) + 1)
         self._sum = 0.0
         self._loading = 0.0
+        self._published_from: float | None = None
 
     def add(self, outcome: PartitionOutcome) -> None:
         """Add one partition's execution."""
@@ -61,13 +63,18 @@ class Execution:
                 with self.watch("score"):
                     yield workers
 
+    def publishing(self) -> None:
+        """Note that publishing begins; its seconds end where metadata.json is written."""
+        self._published_from = perf_counter()
+
     def counts(self) -> dict[str, Any]:
         """Return what one log line says of the scoring."""
         return {"workers": self.workers, "reused": self.reused, "seconds": round(self.watch.seconds.get("score", 0), 3)}
 
     def stages(self) -> dict[str, float]:
         """Return the wall seconds of every stage; `load` is part of `score`, summed over workers."""
-        seconds = self.watch.seconds | {"load": self._loading}
+        publish = perf_counter() - self._published_from if self._published_from else 0.0
+        seconds = self.watch.seconds | {"load": self._loading, "publish": publish}
         return {stage: round(seconds.get(stage, 0.0), 6) for stage in STAGES}
 
     def record(self) -> dict[str, Any]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from batchscore import gate, ledger, sources
 from batchscore.check import Checked
 from batchscore.drift import Reference, drift_all, read_reference
 from batchscore.errors import ConfigError, Held
-from batchscore.gate import Expected, Verdict
+from batchscore.gate import Verdict
 from batchscore.history import VolumeBaseline, next_deadline, volume_baseline
 from batchscore.report import Totals
 from batchscore.store import Store
@@ -80,7 +80,7 @@ def judge(store: Store, checked: Checked, totals: Totals) -> Judgement:
     found = _drift(checked, totals)
     before = ledger.previous_snapshot(store, checked.day)
     date = checked.plan.date
-    volume = gate.judge_volume(config.volume, date=date, rows=rows["scored"], expected=_expected(baseline))
+    volume = gate.judge_volume(config.volume, date=date, rows=rows["scored"], expected=baseline.expected)
     flagged = gate.judge_flagged(config.flagged, flagged=rows["flagged"], scored=rows["scored"])
     rejected = gate.judge_rejected(config.rejected, rejected=rows["rejected"], read=rows["read"])
     return Judgement(
@@ -95,7 +95,8 @@ def judge(store: Store, checked: Checked, totals: Totals) -> Judgement:
 
 def baseline_of(store: Store, checked: Checked) -> VolumeBaseline:
     """Return the volume baseline of a date, from the published summaries."""
-    return volume_baseline(ledger.volume_points(store, checked.day, checked.config.volume), checked.day, checked.config.volume)
+    points = ledger.volume_points(store, checked.day, checked.config.volume)
+    return volume_baseline(points, checked.day, checked.config.volume)
 
 
 def volume_record(baseline: VolumeBaseline) -> dict[str, Any]:
@@ -103,7 +104,7 @@ def volume_record(baseline: VolumeBaseline) -> dict[str, Any]:
     return {
         "baseline_rows": baseline.rows,
         "deviation_rows": baseline.deviation,
-        "runs": len(baseline.dates),
+        "runs": baseline.runs,
         "dates": [day.isoformat() for day in baseline.dates],
         "weekly_growth": baseline.weekly_growth,
         "label": baseline.label,
@@ -130,23 +131,18 @@ def read_drift_reference(checked: Checked) -> Reference | None:
     return read_reference(content, sha256=pinned.sha256, source=pinned.path)
 
 
-def _expected(baseline: VolumeBaseline) -> Expected:
-    return Expected(
-        rows=baseline.rows, deviation=baseline.deviation, runs=len(baseline.dates), label=baseline.label
-    )
-
-
 def _drift(checked: Checked, totals: Totals) -> dict[str, Any] | None:
     reference = read_drift_reference(checked)
     pinned = checked.config.drift.reference
     if reference is None or pinned is None:
         return None
-    features = drift_all(reference.features, totals.features)
-    predictions = drift_all(reference.scores, totals.scores)
+    features = {name: found.record() for name, found in drift_all(reference.features, totals.features).items()}
+    scores = {name: found.record() for name, found in drift_all(reference.scores, totals.scores).items()}
     return {
         "reference": {"name": reference.name, "version": reference.version, "sha256": pinned.sha256},
-        "features": {name: asdict(found) for name, found in features.items()},
-        "predictions": {name: asdict(found) for name, found in predictions.items()},
+        "features": features,
+        "scores": scores,
+        "prediction": scores.get("prediction"),
     }
 
 
@@ -154,5 +150,5 @@ def _drift_verdicts(checked: Checked, rows: int, found: Mapping[str, Any] | None
     if found is None:
         return ()
     features = {name: drift["psi"] for name, drift in found["features"].items()}
-    predictions = {name: drift["psi"] for name, drift in found["predictions"].items()}
+    predictions = {name: drift["psi"] for name, drift in found["scores"].items()}
     return (gate.judge_drift(checked.config.drift, rows=rows, features=features, predictions=predictions),)

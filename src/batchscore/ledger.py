@@ -11,35 +11,58 @@ from batchscore import history
 from batchscore.check import Checked
 from batchscore.errors import OutputExists
 from batchscore.ingest import digest_of_ranges
+from batchscore.gate import VolumeOptions
+from batchscore.history import VolumePoint
 from batchscore.metrics import RunType
 from batchscore.store import Commit, Store
 
 MANIFEST, METADATA, SUMMARY = "manifest.json", "metadata.json", "summary_metrics.json"
 SAME_WEEKDAYS = 16
-"""How many earlier dates of the same weekday are read for a volume baseline."""
+"""How many earlier dates of the same weekday are read for a volume baseline: twice what counts, for ignored dates."""
+MOST_DAYS = 400
+"""How many days back a volume baseline reads."""
 
 
 def run_type(store: Store, day: date, asked: str | None) -> RunType:
-    """Work out a run's type; the newest published date is read from the store, never from a metrics server."""
+    """Work out a run's type; the newest published date is read from the store, never from a metrics server.
+
+    Args:
+        store: The output.
+        day: The date that is run.
+        asked: What the command line says, if anything.
+    """
     dates = store.dates()
-    return history.run_type(day, newest=date.fromisoformat(dates[-1]) if dates else None, asked=asked)
+    if asked == "manual":
+        return "manual"
+    return history.run_type(
+        day,
+        newest_published=date.fromisoformat(dates[-1]) if dates else None,
+        by_schedule=asked == "scheduled",
+        by_backfill=asked == "backfill",
+    )
 
 
-def volume_points(store: Store, day: date) -> list[tuple[date, int]]:
-    """Return scored rows of earlier published dates of the same weekday, ascending; the newest revision of each."""
-    dates = [found for text in store.dates() if (found := date.fromisoformat(text)) < day]
-    same = [found for found in dates if found.weekday() == day.weekday()][-SAME_WEEKDAYS:]
+def volume_points(store: Store, day: date, options: VolumeOptions) -> list[VolumePoint]:
+    """Return the volumes of the newest revisions of comparable dates before `day`, ascending, as far back as counts."""
+    before = [found for text in store.dates() if (found := date.fromisoformat(text)) < day]
+    if options.compare == "weekday":
+        before = [found for found in before if found.weekday() == day.weekday()][-SAME_WEEKDAYS:]
+    before = [found for found in before if (day - found).days < MOST_DAYS]
     with ThreadPoolExecutor(max_workers=4) as threads:
-        return list(zip(same, threads.map(lambda found: _rows(store, found), same), strict=True))
+        return list(threads.map(lambda found: VolumePoint(date=found, rows=_rows(store, found)), before))
 
 
 def previous_snapshot(store: Store, day: date) -> list[dict[str, Any]] | None:
-    """Return the input files, as planned, of the newest date published before `day`; None when there is none."""
+    """Return the identity of the snapshot of the newest date published before `day`; None when there is none."""
     earlier = [text for text in store.dates() if text < day.isoformat()]
     if not earlier:
         return None
-    plan: Mapping[str, Any] = store.published(earlier[-1]).document(MANIFEST)["plan"]
-    return list(plan["inputs"])
+    return snapshot_identity(store.published(earlier[-1]).document(MANIFEST)["plan"])
+
+
+def snapshot_identity(plan: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what tells two snapshots apart whatever their files are called: size, rows and footer digest of each."""
+    return [{name: file[name] for name in ("size", "rows", "footer_sha256")} for file in plan["inputs"]]
 
 
 def check_inputs_unchanged(store: Store, commit: Commit, checked: Checked) -> None:

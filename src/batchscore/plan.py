@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pydantic import Field
@@ -224,6 +224,20 @@ class Plan:
     def rows(self) -> int:
         """Number of rows in the snapshot."""
         return sum(file.rows for file in self.inputs)
+
+    @property
+    def planned_rows(self) -> int:
+        """Number of rows in the partitions: those of the snapshot, unless it was limited."""
+        return sum(partition.rows for partition in self.partitions)
+
+    def limited(self, rows: int) -> Plan:
+        """Return the plan of the first `rows` rows: its last partition stops before its fragments end."""
+        kept: list[Partition] = []
+        for partition in self.partitions:
+            left = rows - sum(earlier.rows for earlier in kept)
+            if left > 0 or not kept:
+                kept.append(replace(partition, rows=min(partition.rows, left)))
+        return replace(self, partitions=tuple(kept))
 
 
 def canonical_json(content: object) -> bytes:

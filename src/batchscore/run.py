@@ -15,7 +15,7 @@ from batchscore.cluster import Workers, connect
 from batchscore.config import RunConfig
 from batchscore.deadline import deadline
 from batchscore.documents import manifest_document, summary_document
-from batchscore.duplicates import check_ids
+from batchscore.duplicates import check_unique
 from batchscore.errors import BatchscoreError, Held, StateDamaged, exit_code
 from batchscore.execution import Execution, metadata_document
 from batchscore.judge import Judgement, judge
@@ -25,7 +25,7 @@ from batchscore.parts import concatenate
 from batchscore.preprocess import check_budget
 from batchscore.report import PartitionOutcome, Totals
 from batchscore.score import Job, attempt
-from batchscore.store import Commit, Holder, Publication, Store, open_store
+from batchscore.store import Commit, Holder, Publication, Published, Store, open_store
 
 Progress = Callable[[int, int], None]
 """Told the rows that are done and the rows in all."""
@@ -92,8 +92,9 @@ def run(request: Request, clock: Clock, progress: Progress) -> Result:
     run_type = ledger.run_type(store, request.day, request.run_type)
     pusher = Pusher(config.metrics, Group(environment=config.environment, pipeline=config.pipeline, run_type=run_type))
     pusher.start(began)
+    execution = Execution(run_id=request.run_id, run_type=run_type, started=began.started, attempt=request.attempt)
     with _failure_told(pusher, began, clock):
-        result = _publish_once(request, store, Execution(run_type=run_type, started=began.started), clock, progress)
+        result = _publish_once(request, store, execution, clock, progress)
     if result.status == "published":
         published = store.published(day)
         summary, metadata = published.document("summary_metrics.json"), published.document("metadata.json")
@@ -142,49 +143,56 @@ def _score_and_publish(
     clock: Clock,
     progress: Progress,
 ) -> Result:
-    totals = score_all(checked, store, request.run_id, execution, progress)
+    totals = score_all(checked, store, execution, progress)
     with execution.watch("reduce"):
-        _check_balance(checked, totals)
-        check_ids(checked, store.work(checked.plan), totals)
+        check_totals(checked, store, totals)
         judgement = judge(store, checked, totals)
-    publication = Publication(
-        plan=checked.plan,
-        run_id=request.run_id,
-        predictions=tuple(report.predictions for report in totals.in_order),
-        quarantine=tuple(report.quarantine for report in totals.in_order if report.quarantine),
-        documents=partial(_documents, request, checked, totals, judgement, execution, clock),
-        single_file=concatenate if request.config.output.single_file else None,
-        run_type=execution.run_type,
-        by=request.by,
-        reason=request.reason,
-    )
-    judgement.raise_failed()
-    if judgement.held:
-        held = store.hold(publication, parent, why=judgement.why, gates=judgement.records)
-        raise judgement.held_error(held.number)
-    execution.start("publish")
+    publication = publication_of(request, checked, totals, judgement, execution, clock)
+    if judgement.is_held:
+        store.hold(publication, parent, why=judgement.why, gates=judgement.records())
+    if judgement.refusal is not None:
+        raise judgement.refusal
     commit = store.publish(publication, parent)
     store.prune(commit)
-    if commit.run_id != request.run_id:
-        return Result(status="unchanged", commit=commit, reused=execution.reused)
-    return Result(status="published", commit=commit, reused=execution.reused, warnings=judgement.warnings)
+    status: Literal["published", "unchanged"] = "published" if commit.run_id == request.run_id else "unchanged"
+    return Result(status=status, commit=commit, reused=execution.reused, warnings=judgement.warnings)
 
 
-def score_all(checked: Checked, store: Store, run_id: str, execution: Execution, progress: Progress) -> Totals:
+def run_privately(
+    request: Request, checked: Checked, store: Store, clock: Clock, progress: Progress
+) -> Published:
+    """Score a checked date into a store that nobody else reads: no gate, no lease, no metrics.
+
+    Raises:
+        BatchscoreError: As `run`.
+    """
+    execution = Execution(run_id=request.run_id, run_type="manual", started=clock(), attempt=1)
+    totals = score_all(checked, store, execution, progress)
+    check_totals(checked, store, totals)
+    publication = publication_of(request, checked, totals, judge(store, checked, totals), execution, clock)
+    store.publish(publication, None)
+    return store.published(checked.plan.date)
+
+
+def score_all(checked: Checked, store: Store, execution: Execution, progress: Progress) -> Totals:
     """Score every partition, or find it finished.
 
     Raises:
         BatchscoreError: The error of the first partition, in order, that failed; or the cluster's.
     """
     plan, totals = checked.plan, Totals()
-    job = job_of(checked, store, run_id)
+    job = job_of(checked, store, execution.run_id)
+    rows, done = plan.planned_rows, 0
 
     def take(outcome: PartitionOutcome) -> None:
+        nonlocal done
         totals.add(outcome.report)
         execution.add(outcome)
-        progress(sum(report.read_rows for report in totals.reports.values()), plan.rows)
+        done += outcome.report.read_rows
+        progress(done, rows)
 
-    with execution.cluster(lambda: connect(checked.config.cluster)) as workers, execution.watch("score"):
+    seconds = checked.config.cluster.deadline_minutes * 60
+    with execution.connected(lambda: connect(checked.config.cluster), seconds) as workers:
         workers.run(partial(attempt, job), plan.partitions, take)
     _log.info("partitions scored", partitions=len(plan.partitions), **execution.counts())
     return totals
@@ -207,34 +215,53 @@ def job_of(checked: Checked, store: Store, run_id: str) -> Job:
     )
 
 
-def _check_balance(checked: Checked, totals: Totals) -> None:
-    check_budget(checked.config.rows, totals.rejected, totals.rows())
-    unbalanced = totals.unbalanced(checked.plan.rows)
+def check_totals(checked: Checked, store: Store, totals: Totals) -> None:
+    """Check what only the whole run shows: the budget of bad rows, that rows are conserved, that ids are unique.
+
+    Raises:
+        TooManyBadRows: When more rows are bad than the budget allows.
+        ContractError: When an id stands twice.
+        StateDamaged: When a sum does not close.
+    """
+    rows = totals.rows()
+    check_budget(checked.config.rows, rows["rejected"], rows["read"], totals.rejected)
+    unbalanced = totals.unbalanced(checked.plan.planned_rows)
     if unbalanced:
         raise StateDamaged(
             f"rows are not conserved: {unbalanced}",
             slug="ROWS",
             remedy="delete the work folder of this date and plan, and run again; report it if it comes back",
         )
+    check_unique(checked, store.work(checked.plan), totals)
 
 
-def _documents(
-    request: Request,
-    checked: Checked,
-    totals: Totals,
-    judgement: Judgement,
-    execution: Execution,
-    clock: Clock,
-    files: Mapping[str, tuple[str, int]],
-) -> Mapping[str, Mapping[str, Any]]:
-    """Return the content of the three JSON files, once the data files are staged."""
-    whole = files.get("predictions.parquet")
-    single = {"sha256": whole[0], "size": whole[1]} if whole else None
-    return {
-        "summary_metrics.json": summary_document(checked.plan, totals, judgement.drift),
-        "manifest.json": manifest_document(checked.plan, totals, single),
-        "metadata.json": metadata_document(request, checked, totals, judgement, execution, ended=clock()),
-    }
+def publication_of(
+    request: Request, checked: Checked, totals: Totals, judgement: Judgement, execution: Execution, clock: Clock
+) -> Publication:
+    """Return what is published, with its documents to be made once the data files are staged."""
+
+    def documents(files: Mapping[str, tuple[str, int]]) -> Mapping[str, Mapping[str, Any]]:
+        whole = files.get("predictions.parquet")
+        single = {"sha256": whole[0], "size": whole[1]} if whole else None
+        asked = {"by": request.by, "reason": request.reason}
+        return {
+            "summary_metrics.json": summary_document(checked.plan, totals, judgement.drift),
+            "manifest.json": manifest_document(checked.plan, totals, single),
+            "metadata.json": metadata_document(checked, totals, judgement, execution, asked=asked, ended=clock()),
+        }
+
+    execution.publishing()
+    return Publication(
+        plan=checked.plan,
+        run_id=request.run_id,
+        predictions=tuple(report.predictions for report in totals.in_order),
+        quarantine=tuple(report.quarantine for report in totals.in_order if report.quarantine),
+        documents=documents,
+        single_file=concatenate if checked.config.output.single_file else None,
+        run_type=execution.run_type,
+        by=request.by,
+        reason=request.reason,
+    )
 
 
 @contextmanager

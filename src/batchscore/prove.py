@@ -1,0 +1,140 @@
+"""Replay: score a published date again, from its own record, in a private place, and compare every part."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import date
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from batchscore.check import check_date
+from batchscore.config import RunConfig
+from batchscore.parts import canonical_table, values_of
+from batchscore.plan import Difference, differences
+from batchscore.run import Clock, Progress, Request, run_privately
+from batchscore.store import Published, Store, open_store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mismatch:
+    """The first place where two tables differ."""
+
+    partition: int
+    """The partition's index."""
+    row_id: object
+    """The row's id; None when the tables differ in shape."""
+    column: str
+    """The column's name, or `columns` or `rows` when the shapes differ."""
+    published: object
+    """The published value."""
+    replayed: object
+    """The value now."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replay:
+    """What a replay found."""
+
+    parts: int
+    """Parts that were compared."""
+    same_bytes: int
+    """Parts that are equal byte for byte."""
+    mismatch: Mismatch | None
+    """The first difference in values; None when all values are the same."""
+    causes: tuple[Difference, ...]
+    """In what the plan differs from the published one: other versions, another model, changed input."""
+
+
+def replay(request: Request, published: Published, clock: Clock, progress: Progress) -> Replay:
+    """Score a published run again from its record, and compare part by part.
+
+    Args:
+        request: Its configuration says who works now; all that decides the result comes from the record.
+        published: The run.
+        clock: Returns the time, in seconds since the epoch.
+        progress: Is told about finished rows.
+
+    Raises:
+        BatchscoreError: When the inputs or the model of the record are not to be had, or fail.
+    """
+    recorded = recorded_config(published)
+    again = replace(request, config=recorded.model_copy(update={"cluster": request.config.cluster}))
+    checked = check_date(again.config, date.fromisoformat(published.commit.date))
+    with private_store() as store:
+        replayed = run_privately(again, checked, store, clock, progress)
+        before, now = published.document("manifest.json"), replayed.document("manifest.json")
+        return Replay(
+            parts=len(before["parts"]),
+            same_bytes=sum(a["sha256"] == b["sha256"] for a, b in zip(before["parts"], now["parts"], strict=False)),
+            mismatch=_first_mismatch(published, replayed, before, now, again.config.snapshot.id),
+            causes=differences(before["plan"], now["plan"]),
+        )
+
+
+def recorded_config(published: Published) -> RunConfig:
+    """Return the resolved configuration that a published run recorded."""
+    return RunConfig.model_validate_json(json.dumps(published.document("metadata.json")["config"]))
+
+
+@contextmanager
+def private_store() -> Iterator[Store]:
+    """Make a store that nobody else reads, and remove it at the end."""
+    with tempfile.TemporaryDirectory(prefix="batchscore-") as folder:
+        yield open_store(folder)
+
+
+def _first_mismatch(
+    published: Published, replayed: Published, before: Mapping[str, Any], now: Mapping[str, Any], id_column: str
+) -> Mismatch | None:
+    pairs = list(zip(before["parts"], now["parts"], strict=False))
+    if all(a["logical_sha256"] == b["logical_sha256"] for a, b in pairs) and len(before["parts"]) == len(now["parts"]):
+        return None
+    old, new = published.table(), replayed.table()
+    starts = [0, *accumulate(part["rows"] for part in before["parts"])]
+    for index, (start, part) in enumerate(zip(starts, before["parts"], strict=False)):
+        found = first_difference(old.slice(start, part["rows"]), new.slice(start, part["rows"]), id_column)
+        if found is not None:
+            return replace(found, partition=index)
+    return Mismatch(partition=len(pairs), row_id=None, column="rows", published=old.num_rows, replayed=new.num_rows)
+
+
+def first_difference(old: pa.Table, new: pa.Table, id_column: str) -> Mismatch | None:
+    """Return the first row and column in which two tables differ, bit by bit; None when they are equal."""
+    if old.column_names != new.column_names:
+        return Mismatch(
+            partition=0, row_id=None, column="columns", published=old.column_names, replayed=new.column_names
+        )
+    if old.num_rows != new.num_rows:
+        return Mismatch(partition=0, row_id=None, column="rows", published=old.num_rows, replayed=new.num_rows)
+    firsts = [
+        (row, name)
+        for name in old.column_names
+        if (row := _first_row(old.column(name), new.column(name))) is not None
+    ]
+    if not firsts:
+        return None
+    row, name = min(firsts, key=lambda first: first[0])
+    return Mismatch(
+        partition=0,
+        row_id=old.column(id_column)[row].as_py(),
+        column=name,
+        published=old.column(name)[row].as_py(),
+        replayed=new.column(name)[row].as_py(),
+    )
+
+
+def _first_row(old: pa.ChunkedArray, new: pa.ChunkedArray) -> int | None:
+    one, other = (canonical_table(pa.table({"c": column})).column("c").chunk(0) for column in (old, new))
+    if one.equals(other, nan_aware=True):
+        return None
+    if one.type != other.type:
+        return 0
+    left, right = one.to_pylist(), other.to_pylist()
+    return next((row for row, (a, b) in enumerate(zip(left, right, strict=True)) if a != b and not (a != a and b != b)), 0)  # noqa: PLR0124 - NaN
