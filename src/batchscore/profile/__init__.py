@@ -25,6 +25,7 @@ __all__ = [
     "Profile",
     "from_dict",
     "histogram",
+    "is_categorical",
     "merge",
     "merge_all",
     "profile_column",
@@ -45,10 +46,14 @@ def profile_table(table: pa.Table | pa.RecordBatch, schema: FeatureSchema) -> di
 
 def profile_feature(column: pa.Array | pa.ChunkedArray, feature: Feature) -> Profile:
     """Profile one feature: by categories when the schema lists them, else by its type."""
-    declared = tuple(str(category) for category in feature.categories or ())
-    if declared or feature.dtype in ("bool", "string", "date32", "timestamp[us]"):
-        return categorical.profile(column, declared)
+    if is_categorical(feature):
+        return categorical.profile(column, map(str, feature.categories or ()))
     return profile_column(column)
+
+
+def is_categorical(feature: Feature) -> bool:
+    """Whether a feature is profiled by its categories."""
+    return bool(feature.categories) or feature.dtype in ("bool", "string", "date32", "timestamp[us]")
 
 
 def profile_column(column: Column) -> Profile:

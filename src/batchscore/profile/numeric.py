@@ -95,6 +95,18 @@ class NumericProfile:
         cells += [(edge(key), edge(key + 1), count) for key, count in sorted(self.bins.items()) if key > 0]
         return [cell for cell in cells if cell[2]]
 
+    def counts_above(self, floor: int) -> dict[int, int]:
+        """Return the finite values by place, comparable between profiles that are taken at the same floor.
+
+        Places ascend with the values; smaller magnitudes than `floor`, or than the profile's own, are two places.
+        """
+        floor = max(floor, self.floor)
+        places = {-1: self.small_negative, 0: self.zeros, 1: self.small_positive}
+        for key, count in self.bins.items():
+            place = 2 * key if abs(key) >= floor else (1 if key > 0 else -1)
+            places[place] = places.get(place, 0) + count
+        return places
+
     def quantile(self, share: float) -> float | None:
         """Return the value below which `share` (0..1) of the finite values lie, linear within a bin; None when empty.
 
