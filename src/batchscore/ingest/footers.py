@@ -1,0 +1,325 @@
+"""Parquet footers: what every file of a snapshot declares, read once, before anything is decoded."""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from batchscore import sources
+from batchscore.errors import ContractError, SnapshotCorrupt, SnapshotMissing
+from batchscore.plan import InputFile, Partition, RowGroup
+
+TAIL = 64 * 1024
+"""Bytes read first from the end of a file: nearly every footer fits."""
+MAX_FOOTER = 16 * 1024 * 1024
+"""The longest footer that is parsed: a parsed footer takes many times its bytes, so it is a bomb if it is too long."""
+ROW_GROUPS_AT_ONCE = 100_000
+"""The longest list that is taken from a footer."""
+PARSER_ERRORS = (pa.ArrowException, OSError, ValueError, LookupError, NotImplementedError, MemoryError, OverflowError)
+"""What pyarrow raises on bad bytes; only ever caught around its calls on bytes already in memory."""
+
+_MAGIC = b"PAR1"
+_ENCRYPTED = b"PARE"
+_EDGE = 8
+_STRING_OFFSET_BYTES = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One column of a file, as its footer declares it."""
+
+    name: str
+    """The column's name."""
+    dtype: str
+    """The type in the words of the feature schema; other types by their Arrow text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Footer:
+    """What one file's footer declares."""
+
+    file: InputFile
+    """The file as the plan takes it."""
+    columns: tuple[Column, ...]
+    """The columns, in file order; a name may stand twice."""
+    stat: sources.Stat
+    """What the file was when it was listed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParsedFooter:
+    """A footer and what follows from it about the file's bytes."""
+
+    start: int
+    """Where the footer begins in the file."""
+    sha256: str
+    """sha256 of the footer: the metadata, its length and the closing magic."""
+    metadata: pq.FileMetaData
+    """The metadata as pyarrow parsed it."""
+    schema: pa.Schema
+    """The Arrow schema, one field per column, nested ones included."""
+    leaves: tuple[tuple[int, ...], ...]
+    """For each field of the schema, the indices of its leaf columns."""
+
+    def leaves_of(self, names: Iterable[str] | None) -> tuple[int, ...]:
+        """Return the leaf columns of the named fields, ascending; all of them for None."""
+        wanted = None if names is None else set(names)
+        fields = zip(self.schema.names, self.leaves, strict=True)
+        return tuple(leaf for name, leaves in fields if wanted is None or name in wanted for leaf in leaves)
+
+
+def list_snapshot(
+    path: str,
+    columns: Sequence[str] | None,
+    *,
+    allow_empty: bool = False,
+    ready: str | None = None,
+    threads: int = 8,
+) -> tuple[Footer, ...]:
+    """List a snapshot once and read the footer of each file once.
+
+    Args:
+        path: The snapshot's path, with the date filled in.
+        columns: The columns that will be read, which decide the declared bytes; None for all.
+        allow_empty: Whether no rows in all is allowed.
+        ready: The path of the ready file, which is no data.
+        threads: How many footers are read at once.
+
+    Returns:
+        One footer per file, sorted by path; files of no rows included.
+
+    Raises:
+        SnapshotMissing: When there is no file.
+        SnapshotCorrupt: When a file is no whole parquet file, or is gone before its footer is read.
+        ContractError: When there are no rows, and `allow_empty` is not set.
+    """
+    try:
+        files = [file for file in sources.list_files(path) if file.path != ready]
+    except FileNotFoundError as error:
+        raise vanished(str(error.filename or path)) from None
+    if not files:
+        raise SnapshotMissing(
+            f"the snapshot '{sources.redact(path)}' is not there",
+            slug="NOT-FOUND",
+            remedy="wait for the producer, or set snapshot.wait_minutes",
+        )
+    with ThreadPoolExecutor(min(threads, len(files))) as pool:
+        footers = tuple(pool.map(lambda file: _footer(file, columns), files))
+    if not allow_empty and not any(footer.file.rows for footer in footers):
+        raise ContractError(
+            f"the snapshot '{sources.redact(path)}' holds no rows in {len(files)} files",
+            slug="EMPTY",
+            remedy="have it delivered again, or set snapshot.allow_empty if no rows are a result",
+        )
+    return footers
+
+
+def check_sizes(partitions: Iterable[Partition], max_bytes: int) -> None:
+    """Refuse partitions that declare more decoded bytes than allowed; footers alone decide.
+
+    Raises:
+        ContractError: For the first such partition, naming its first file.
+    """
+    over = [partition for partition in partitions if partition.decoded_bytes > max_bytes]
+    if not over:
+        return
+    first = over[0]
+    path = first.fragments[0].path
+    more = f" (and {len(over) - 1} more partitions)" if len(over) > 1 else ""
+    raise ContractError(
+        f"'{path}' declares {first.decoded_bytes} bytes, decoded, for {first.rows} rows of {first.name}, above the "
+        f"{max_bytes} of partition.max_bytes{more}",
+        slug="TOO-LARGE",
+        remedy="write smaller row groups, lower partition.rows, or raise partition.max_bytes if the memory is there",
+        path=path,
+        declared_bytes=first.decoded_bytes,
+        max_bytes=max_bytes,
+    )
+
+
+def parse_footer(path: str, size: int, tail: bytes) -> ParsedFooter | int:
+    """Parse the footer at the end of a file.
+
+    Args:
+        path: The file's path, for the message.
+        size: Bytes of the whole file.
+        tail: The file's last bytes, at least 12.
+
+    Returns:
+        The footer, or the number of last bytes that are needed when `tail` is too short.
+
+    Raises:
+        SnapshotCorrupt: When the bytes are no footer.
+    """
+    if size < 3 * len(_MAGIC) or len(tail) < min(size, TAIL):
+        raise corrupt(path, f"it has {size} bytes and is no whole parquet file")
+    if tail[-4:] != _MAGIC:
+        raise corrupt(path, "it is encrypted" if tail[-4:] == _ENCRYPTED else "it does not end as a parquet file does")
+    length = int.from_bytes(tail[-_EDGE:-4], "little")
+    if length > size - 3 * len(_MAGIC):
+        raise corrupt(path, f"its footer claims {length} bytes in a file of {size}")
+    if length > MAX_FOOTER:
+        raise corrupt(path, f"its footer claims {length} bytes, above the {MAX_FOOTER} that are parsed")
+    if length + _EDGE > len(tail):
+        return length + _EDGE
+    return _parse(path, size, tail[-length - _EDGE :])
+
+
+def dtype_word(arrow_type: pa.DataType) -> str:
+    """Return an Arrow type in the words of the feature schema; other types by their Arrow text."""
+    if is_text(arrow_type):
+        return "string"
+    words = {pa.float32(): "float32", pa.float64(): "float64", pa.float16(): "float16", pa.date32(): "date32"}
+    return words.get(arrow_type) or str(arrow_type)
+
+
+def is_text(arrow_type: pa.DataType) -> bool:
+    """Whether a type holds text, in whatever layout: plain, large, view, or dictionary-encoded."""
+    inner = arrow_type.value_type if pa.types.is_dictionary(arrow_type) else arrow_type
+    return bool(pa.types.is_string(inner) or pa.types.is_large_string(inner) or pa.types.is_string_view(inner))
+
+
+def corrupt(path: str, fact: str, *, slug: str = "CORRUPT") -> SnapshotCorrupt:
+    """Return the error that names a bad file and the cause."""
+    return SnapshotCorrupt(
+        f"'{path}' is corrupt: {fact}" if slug == "CORRUPT" else f"'{path}' {fact}",
+        slug=slug,
+        remedy="have the file delivered again, whole, and run the same command",
+        path=path,
+    )
+
+
+def vanished(path: str) -> SnapshotCorrupt:
+    """Return the error for a file that was listed and is gone."""
+    return corrupt(path, "was listed and is gone: the snapshot changed while it was read", slug="CHANGED")
+
+
+def changed(path: str, fact: str) -> SnapshotCorrupt:
+    """Return the error for a file that is not what was listed."""
+    return corrupt(path, f"changed while it was read: {fact}", slug="CHANGED")
+
+
+def parser_fact(error: BaseException) -> str:
+    """Return what a parser said, in one short line."""
+    text = sources.redact(str(error)) or type(error).__name__
+    return text[:200]
+
+
+def _footer(stat: sources.Stat, columns: Sequence[str] | None) -> Footer:
+    _check_name(stat.path)
+    try:
+        parsed = read_footer(stat.path, stat.size)
+    except FileNotFoundError:
+        raise vanished(stat.path) from None
+    words = (dtype_word(field.type) for field in parsed.schema)
+    file = InputFile(
+        path=stat.path,
+        size=stat.size,
+        footer_sha256=parsed.sha256,
+        object_version=stat.version,
+        row_groups=tuple(_row_groups(stat.path, parsed, columns)),
+    )
+    named = zip(parsed.schema.names, words, strict=True)
+    return Footer(file=file, columns=tuple(Column(name=name, dtype=word) for name, word in named), stat=stat)
+
+
+def read_footer(path: str, size: int) -> ParsedFooter:
+    """Read and parse the footer of a file of `size` bytes: the last 64 KiB first, more if needed.
+
+    Raises:
+        FileNotFoundError: When the file is gone.
+        SnapshotCorrupt: When the bytes are no footer.
+    """
+    tail = sources.read(path, max(size - TAIL, 0), size)
+    parsed = parse_footer(path, size, tail)
+    if isinstance(parsed, int):
+        parsed = parse_footer(path, size, sources.read(path, size - parsed, size))
+    if isinstance(parsed, int):
+        raise changed(path, "its footer grew")
+    return parsed
+
+
+def _parse(path: str, size: int, footer: bytes) -> ParsedFooter:
+    try:
+        reader = pq.ParquetFile(
+            pa.BufferReader(_MAGIC + footer), pre_buffer=False, thrift_container_size_limit=ROW_GROUPS_AT_ONCE
+        )
+        metadata, schema = reader.metadata, reader.schema_arrow
+        schema.names  # noqa: B018 - a name that is not UTF-8 fails here
+        leaves = tuple(_leaves(schema))
+    except PARSER_ERRORS as error:
+        raise corrupt(path, f"its footer can not be parsed: {parser_fact(error)}") from None
+    counts = [metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)]
+    if any(count < 0 for count in counts) or sum(counts) != metadata.num_rows:
+        raise corrupt(path, f"its row groups hold {sum(counts)} rows, and its footer says {metadata.num_rows}")
+    if sum(len(leaf) for leaf in leaves) != metadata.num_columns:
+        raise corrupt(path, f"its footer declares {metadata.num_columns} columns for {len(leaves)} fields")
+    return ParsedFooter(
+        start=size - len(footer),
+        sha256=hashlib.sha256(footer).hexdigest(),
+        metadata=metadata,
+        schema=schema,
+        leaves=leaves,
+    )
+
+
+def _leaves(schema: pa.Schema) -> Iterator[tuple[int, ...]]:
+    first = 0
+    for field in schema:
+        count = _leaf_count(field.type)
+        yield tuple(range(first, first + count))
+        first += count
+
+
+def _leaf_count(arrow_type: pa.DataType) -> int:
+    inner = [arrow_type.field(index).type for index in range(arrow_type.num_fields)]
+    return sum(_leaf_count(each) for each in inner) if inner else 1
+
+
+def _row_groups(path: str, parsed: ParsedFooter, columns: Sequence[str] | None) -> Iterator[RowGroup]:
+    leaves = parsed.leaves_of(columns)
+    for index in range(parsed.metadata.num_row_groups):
+        group = parsed.metadata.row_group(index)
+        chunks = [chunk_range(path, parsed, group.column(leaf)) for leaf in leaves]
+        sizes = (_declared_bytes(group.column(leaf), stop - start) for leaf, (start, stop) in zip(leaves, chunks, strict=True))
+        yield RowGroup(rows=group.num_rows, decoded_bytes=sum(max(size, 0) for size in sizes))
+
+
+def chunk_range(path: str, parsed: ParsedFooter, chunk: pq.ColumnChunkMetaData) -> tuple[int, int]:
+    """Return the bytes [start, end) of a column chunk.
+
+    Raises:
+        SnapshotCorrupt: When they do not lie in the data part of the file.
+    """
+    start = chunk.data_page_offset
+    if chunk.has_dictionary_page and chunk.dictionary_page_offset is not None:
+        start = min(start, chunk.dictionary_page_offset)
+    stop = start + chunk.total_compressed_size
+    if chunk.num_values and not len(_MAGIC) <= start <= stop <= parsed.start:
+        raise corrupt(path, f"a chunk of its column {chunk.path_in_schema!r} lies outside of its data")
+    if chunk.file_path:
+        raise corrupt(path, f"its column {chunk.path_in_schema!r} lies in another file")
+    return (start, stop) if chunk.num_values else (parsed.start, parsed.start)
+
+
+def _declared_bytes(chunk: pq.ColumnChunkMetaData, compressed: int) -> int:
+    """Return the most that a chunk's footer says of its decoded bytes: a lie in one number is caught by another."""
+    bits = {"BOOLEAN": 1, "INT32": 32, "INT64": 64, "INT96": 96, "FLOAT": 32, "DOUBLE": 64}
+    width = bits.get(chunk.physical_type, 8 * _STRING_OFFSET_BYTES)
+    return int(max(chunk.num_values * width // 8, chunk.total_uncompressed_size, compressed))
+
+
+def _check_name(path: str) -> None:
+    name = posixpath.basename(path)
+    if not path.isprintable():
+        raise ContractError(
+            f"a file of the snapshot has a name that is no printable text: {name!a}",
+            slug="FILE-NAME",
+            remedy="rename the file",
+        )
