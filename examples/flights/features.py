@@ -38,20 +38,15 @@ FEATURES = (
     Feature(name="dest", dtype="string"),
     Feature(name="dep_delay", dtype="int64", min=-120, max=2880),
     Feature(name="sched_dep_minute", dtype="int64", min=0, max=1439),
-    Feature(name="sched_arr_minute", dtype="int64", min=0, max=1439),
+    Feature(name="sched_minutes", dtype="int64", min=0, max=1439),
     Feature(name="day_of_week", dtype="int64", min=1, max=7),
     Feature(name="distance", dtype="int64", min=1, max=12000),
     Feature(name="plane_age", dtype="float64", nullable=True, min=0, max=80),
     Feature(name="seats", dtype="float64", nullable=True, min=1, max=900),
-    Feature(name="temp", dtype="float64", nullable=True, min=-40, max=130),
-    Feature(name="dewp", dtype="float64", nullable=True, min=-60, max=100),
-    Feature(name="humid", dtype="float64", nullable=True, min=0, max=100),
-    Feature(name="wind_dir", dtype="float64", nullable=True, min=0, max=360),
     # The source holds one gale of 1,048 miles an hour, at an hour that no flight met; the limit would stop it.
     Feature(name="wind_speed", dtype="float64", nullable=True, min=0, max=150),
     Feature(name="wind_gust", dtype="float64", nullable=True, min=0, max=200),
     Feature(name="precip", dtype="float64", nullable=True, min=0, max=10),
-    Feature(name="pressure", dtype="float64", nullable=True, min=870, max=1090),
     Feature(name="visib", dtype="float64", nullable=True, min=0, max=10),
 )
 NAMES = [feature.name for feature in FEATURES]

