@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
-import shutil
 from dataclasses import dataclass
 from datetime import date, timedelta
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import joblib
-import yaml
-
+from examples import folder
 from examples.flights.features import FEATURES, ID
 from examples.flights.snapshots import snapshot_path, write_snapshots
 from examples.flights.source import DISTRIBUTION, TRAIN, read_departures
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FIRST, LAST = date(2013, 1, 1), date(2013, 12, 31)
 MODEL = "artifacts/models/flights_late_v1.2.0.joblib"
@@ -50,43 +47,33 @@ def build(options: Options) -> list[str]:
     Other code, other libraries, another source or another shift than last time start the folder anew, outputs
     excepted: snapshots are never changed in place.
     """
-    recipe, stamp = _recipe(options), options.root / ".built.json"
-    if not stamp.exists() or json.loads(stamp.read_text()) != recipe:
-        _forget(options.root)
+    source = metadata.version(DISTRIBUTION)
+    wanted = folder.recipe(Path(__file__).parent, source=source, shift_days=options.shift.days)
+    is_built = folder.is_built_by(options.root, wanted)
+    if not is_built:
+        folder.start_anew(options.root)
     elif all(snapshot_path(options.root / DATA, day + options.shift).exists() for day in options.days):
         return []
     rows = read_departures()
     written = write_snapshots(rows, options.days, options.shift, options.root / DATA)
     told = [f"{written} snapshots in {DATA}"]
-    if not stamp.exists():
-        from examples.flights.train import assess, train  # noqa: PLC0415  a second build need not import scikit-learn
-
-        pipeline = train(rows)
-        report = assess(pipeline, rows, THRESHOLD)
-        digest = _write_bytes(options.root / MODEL, _dump(pipeline))
-        _write_json((options.root / MODEL).with_suffix(".report.json"), report)
-        _write_yaml(options.root / SCHEMA, _schema())
-        _write_yaml(options.root / CONFIG, _config(digest, options.shift))
-        told += [f"{MODEL}, trained on January only", _in_words(report), f"{CONFIG} and {SCHEMA}"]
-        _write_json(stamp, recipe)
+    if not is_built:
+        told += _build_model(options, rows)
+        folder.finish(options.root, wanted)
     return told
 
 
-def _recipe(options: Options) -> dict[str, str]:
-    """Give all that decides the built bytes, apart from which days are wanted."""
-    code = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.glob("*.py")):
-        code.update(file.read_bytes())
-    names = (DISTRIBUTION, "numpy", "pandas", "pyarrow", "scikit-learn", "joblib")
-    versions = {name: metadata.version(name) for name in names}
-    return {"code": code.hexdigest(), "shift_days": str(options.shift.days)} | versions
+def _build_model(options: Options, rows: pd.DataFrame) -> list[str]:
+    """Train, measure, and write the model, its report, its schema and the config that pins it."""
+    from examples.flights.train import assess, train  # noqa: PLC0415  a second build need not import scikit-learn
 
-
-def _forget(root: Path) -> None:
-    """Remove what an earlier recipe built; outputs are not ours to remove."""
-    (root / ".built.json").unlink(missing_ok=True)
-    for built in ("config", "data", "artifacts"):
-        shutil.rmtree(root / built, ignore_errors=True)
+    pipeline = train(rows)
+    report = assess(pipeline, rows, THRESHOLD)
+    digest = folder.write_model(options.root / MODEL, pipeline)
+    folder.write_json((options.root / MODEL).with_suffix(".report.json"), report)
+    folder.write_yaml(options.root / SCHEMA, _schema())
+    folder.write_yaml(options.root / CONFIG, _config(digest, options.shift))
+    return [f"{MODEL}, trained on January only", _in_words(report), f"{CONFIG} and {SCHEMA}"]
 
 
 def _schema() -> dict[str, Any]:
@@ -122,26 +109,3 @@ def _in_words(report: dict[str, Any]) -> str:
         f"(departure delay alone: AUC {report['auc_of_departure_delay_alone']}; "
         f"always the mean: Brier {report['brier_of_the_mean']})"
     )
-
-
-def _dump(pipeline: object) -> bytes:
-    buffer = io.BytesIO()
-    joblib.dump(pipeline, buffer)
-    return buffer.getvalue()
-
-
-def _write_bytes(path: Path, content: bytes) -> str:
-    """Write a file as a whole and give its sha256."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(content)
-    partial.replace(path)
-    return hashlib.sha256(content).hexdigest()
-
-
-def _write_json(path: Path, document: dict[str, Any]) -> None:
-    _write_bytes(path, (json.dumps(document, indent=2) + "\n").encode())
-
-
-def _write_yaml(path: Path, document: dict[str, Any]) -> None:
-    _write_bytes(path, yaml.safe_dump(document, sort_keys=False, width=120).encode())
