@@ -41,9 +41,7 @@ def train(kind: str) -> Pipeline:
 
 def _classifier(kind: str) -> ClassifierMixin:
     if kind == "hgb":
-        return HistGradientBoostingClassifier(
-            max_iter=200, max_leaf_nodes=31, early_stopping=False, random_state=SEED
-        )
+        return HistGradientBoostingClassifier(max_iter=200, max_leaf_nodes=31, early_stopping=False, random_state=SEED)
     if kind == "rf":
         return RandomForestClassifier(n_estimators=100, max_depth=12, random_state=SEED)
     return LogisticRegression(max_iter=1000)

@@ -23,7 +23,9 @@ def main() -> None:
 def _parse() -> Options:
     parser = argparse.ArgumentParser(prog="python -m examples.flights", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("build/flights"), help="the folder to build in")
-    parser.add_argument("--days", default="2013-01-01..2013-02-28", help="FROM..TO, as in the source (default: %(default)s)")
+    parser.add_argument(
+        "--days", default="2013-01-01..2013-02-28", help="FROM..TO, as in the source (default: %(default)s)"
+    )
     parser.add_argument("--all-days", action="store_true", help="the whole of 2013")
     parser.add_argument("--shift-weeks", type=int, default=0, help="move all dates by so many weeks")
     given = parser.parse_args()

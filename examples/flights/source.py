@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from datetime import date
 from importlib import metadata
+from pathlib import Path
 from typing import IO
 
 import pandas as pd
@@ -38,8 +39,8 @@ def open_data(name: str) -> IO[bytes]:
         raise FileNotFoundError(message) from error
     for file in files:
         if file.name == name:
-            path = str(file.locate())
-            return zipfile.ZipFile(path).open(name.removesuffix(".zip")) if name.endswith(".zip") else open(path, "rb")
+            path = Path(str(file.locate()))
+            return zipfile.ZipFile(path).open(name.removesuffix(".zip")) if path.suffix == ".zip" else path.open("rb")
     message = f"the distribution {DISTRIBUTION!r} holds no file {name!r}"
     raise FileNotFoundError(message)
 
