@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -86,7 +87,7 @@ def _draw(day: date, number: int) -> pa.Table:
     return pa.table([arrays[name] for name in SNAPSHOT.names], schema=SNAPSHOT)
 
 
-def _draw_numbers(rng: np.random.Generator) -> dict[str, npt.NDArray[np.generic]]:
+def _draw_numbers(rng: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
     """Draw the number features; an order of draws is part of what a row is, so new ones come last."""
     n = CHUNK_ROWS
     tenure = np.minimum(rng.gamma(1.6, 18, n), 600).astype("int64")
@@ -113,7 +114,7 @@ def _draw_numbers(rng: np.random.Generator) -> dict[str, npt.NDArray[np.generic]
     }
 
 
-def _with_nulls(rng: np.random.Generator, values: npt.NDArray[np.generic], share: float) -> pa.Array:
+def _with_nulls(rng: np.random.Generator, values: npt.NDArray[Any], share: float) -> pa.Array:
     return pa.array(values, mask=rng.random(CHUNK_ROWS) < share) if share else pa.array(values)
 
 

@@ -49,7 +49,7 @@ def _classifier(kind: str) -> ClassifierMixin:
 
 def _chance_of_leaving(customers: pd.DataFrame) -> npt.NDArray[np.float64]:
     """Give the true chance, in 0..1, one for each customer; a missing number counts as its usual value."""
-    logit = (
+    logit: pd.Series[float] = (
         -2.1
         + 1.9 * (customers["contract"] == "month-to-month")
         - 0.9 * (customers["contract"] == "two-year")
@@ -62,4 +62,4 @@ def _chance_of_leaving(customers: pd.DataFrame) -> npt.NDArray[np.float64]:
         - 0.003 * (customers["credit_score"].fillna(680) - 680)
         - 0.5 * customers["usage_trend"]
     )
-    return (1 / (1 + np.exp(-logit))).to_numpy(dtype="float64")
+    return 1 / (1 + np.exp(-logit.to_numpy(dtype="float64")))
