@@ -1,0 +1,69 @@
+# Two commands matter on a fresh machine: `make demo` and `make test`. `make help` lists the rest.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo flights churn test check format lock clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# The examples run in their own folder, so that their configs hold no absolute path.
+BATCHSCORE := ../../$(BIN)/batchscore
+FRIDAYS := 2013-01-04 2013-01-11 2013-01-18 2013-01-25 2013-02-01
+STORM := 2013-02-08
+PYTEST_ARGS ?=
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY) ## make the environment in .venv (first step of every other target)
+
+$(READY): requirements/build.txt requirements/dev.txt pyproject.toml scripts/setup.sh
+	@scripts/step.sh "setting up" scripts/setup.sh
+	@touch $@
+
+demo: flights ## build the flights example, score five Fridays and then the storm, show what came out
+	@cd build/flights && for day in $(FRIDAYS) $(STORM); do \
+		../../scripts/step.sh "score $$day" $(BATCHSCORE) run --config config/flights.yaml --date $$day || exit; \
+	done
+	@cd build/flights && $(BATCHSCORE) show --config config/flights.yaml --date $(STORM)
+	@echo
+	@echo "What to type next:"
+	@echo "  cd build/flights"
+	@echo "  $(BATCHSCORE) verify --config config/flights.yaml --date $(STORM)    # what was published is what lies there"
+	@echo "  $(BATCHSCORE) replay --config config/flights.yaml --date $(STORM)    # scored again, the same comes out"
+	@echo "  $(BATCHSCORE) diff --config config/flights.yaml 2013-02-01 $(STORM)  # a normal Friday and the storm"
+	@echo "  $(BATCHSCORE) plan --config config/flights.yaml --date 2013-02-09    # the next day, before it is scored"
+
+flights: $(READY) ## build the flights example in build/flights, without running it
+	@scripts/step.sh "building the flights example" $(BIN)/python -m examples.flights
+
+churn: $(READY) ## build the churn example in build/churn and score its 128,734 customers
+	@scripts/step.sh "building the churn example" $(BIN)/python -m examples.churn
+	@cd build/churn && ../../scripts/step.sh "score 2026-02-08" $(BATCHSCORE) run --config config/churn.yaml --date 2026-02-08
+	@cd build/churn && $(BATCHSCORE) show --config config/churn.yaml --date 2026-02-08
+
+test: $(READY) ## run the tests; what needs a tool that this machine lacks is skipped and named
+	@scripts/step.sh "tests" $(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
+
+check: $(READY) ## lint, format, types, import contracts
+	@scripts/step.sh "lint" $(BIN)/ruff check .
+	@scripts/step.sh "format" $(BIN)/ruff format --check .
+	@scripts/step.sh "types" $(BIN)/mypy
+	@scripts/step.sh "import contracts" $(BIN)/lint-imports
+
+format: $(READY) ## format the code and mend what lint can mend
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
+
+# One resolution decides all versions (dev.txt); the others are parts of it. The files name no address: the registry
+# is the one that this machine is set up for, and the hashes say whether it gave the right bytes.
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header --no-annotate
+lock: $(READY) ## compile requirements/*.txt anew from pyproject.toml (UPGRADE=--upgrade takes newer versions)
+	@scripts/step.sh "requirements/dev.txt" $(COMPILE) $(UPGRADE) --all-extras --group dev pyproject.toml -o requirements/dev.txt
+	@scripts/step.sh "requirements/runtime.txt" $(COMPILE) $(UPGRADE) -c requirements/dev.txt pyproject.toml -o requirements/runtime.txt
+	@scripts/step.sh "requirements/build.txt" $(COMPILE) $(UPGRADE) -c requirements/dev.txt --group pyproject.toml:build -o requirements/build.txt
+
+clean: ## remove the environment and everything that was built
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

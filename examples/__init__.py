@@ -1,0 +1,1 @@
+"""Worked examples: data and models for the service to score. Training lives here, never in the package."""

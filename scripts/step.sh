@@ -1,0 +1,15 @@
+#!/bin/sh
+# step.sh TITLE COMMAND…: say what is done, do it, and say how many seconds it took or that it failed.
+title=$1
+shift
+echo "==> $title"
+started=$(date +%s)
+"$@"
+code=$?
+seconds=$(($(date +%s) - started))
+if [ "$code" -eq 0 ]; then
+    echo "    done in $seconds s"
+else
+    echo "==> failed after $seconds s with exit code $code: $title" >&2
+fi
+exit "$code"
