@@ -8,9 +8,9 @@ from typing import Any
 FEATURES = ("carrier", "dep_delay", "distance", "hour", "wind_speed")
 
 
-def profile(count: int = 1000, missing: int = 20) -> dict[str, Any]:
-    """Return a column's profile, as far as the metrics read it."""
-    return {"count": count, "missing": missing, "sum": 312.5}
+def profile(rows: int = 1000, nulls: int = 20, nans: int = 0) -> dict[str, Any]:
+    """Return a column's profile, as far as the metrics and the report read it."""
+    return {"kind": "numeric", "rows": rows, "nulls": nulls, "nans": nans, "total": "625p-1"}
 
 
 def summary(**changes: Any) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def summary(**changes: Any) -> dict[str, Any]:
             {"index": 1, "read": 400, "scored": 390, "rejected": 10, "flagged": 100},
         ],
         "profiles": {
-            "features": {name: profile(missing=10 * place) for place, name in enumerate(FEATURES)},
+            "features": {name: profile(nulls=8 * place, nans=2 * place) for place, name in enumerate(FEATURES)},
             "scores": {"prediction": profile()},
         },
         "histograms": {"prediction": {"edges": [i / 20 for i in range(21)], "counts": [49] * 20}},

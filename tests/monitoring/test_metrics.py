@@ -75,6 +75,8 @@ def test_every_number_of_a_success_is_the_documents() -> None:
         "alert_feature_drift_psi": 0.25,
     }
     assert shown["run_info"] == {("flights_late", "1.2.0", "6f" * 6, "0.1.0"): 1.0}
+    assert shown["missing_values_ratio"][("wind_speed",)] == 0.04
+    assert (shown["prediction_score"].total, shown["prediction_score"].count) == (312.5, 980.0)
     assert shown["stage_duration_seconds"][("score",)] == 30.0
     assert shown["rejected_rows"] == {
         ("above-max",): 0.0,

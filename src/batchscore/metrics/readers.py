@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from fractions import Fraction
 from itertools import accumulate
 from typing import Any
 
@@ -228,9 +229,9 @@ def missing(facts: Facts) -> Values:
 
 
 def missing_share(profile: Mapping[str, Any]) -> float:
-    """Return the share of missing values of a column's profile: 0 of no values."""
-    count = profile["count"]
-    return float(profile["missing"] / count) if count else 0.0
+    """Return the share of nulls and NaNs of a column's profile: 0 of no rows."""
+    rows = profile["rows"]
+    return float((profile["nulls"] + profile.get("nans", 0)) / rows) if rows else 0.0
 
 
 def feature_drift(facts: Facts) -> Values:
@@ -250,7 +251,13 @@ def score_histogram(facts: Facts) -> Values:
     histogram = facts.summary["histograms"].get("prediction")
     if histogram is None:
         return {}
-    return {(): _histogram(histogram, float(facts.summary["profiles"]["scores"]["prediction"]["sum"]))}
+    return {(): _histogram(histogram, exact(facts.summary["profiles"]["scores"]["prediction"]["total"]))}
+
+
+def exact(text: str) -> float:
+    """Return the number nearest to a profile's exact sum, written as `-3p-2` for -3 · 2**-2."""
+    mantissa, exponent = text.split("p")
+    return float(int(mantissa) * Fraction(2) ** int(exponent))
 
 
 def partition_histogram(facts: Facts) -> Values:
