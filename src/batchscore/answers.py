@@ -272,3 +272,128 @@ def _login() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return "unknown"
+
+
+def replay(config_files: Sequence[str], given_date: str, overrides: Sequence[str], revision: int | None) -> Answer:
+    """Score a published date again and compare."""
+    from batchscore.prove import replay as replay_run  # noqa: PLC0415 - only this command needs it
+
+    config = load_config(config_files, overrides)
+    published = open_output(config).published(parse_day(given_date).isoformat(), revision)
+    with _progress() as progress:
+        found = replay_run(_request(config, given_date), published, time.time, progress)
+    causes = [f"  the plan differs in {cause}" for cause in found.causes]
+    document = {**asdict(found), "same": found.mismatch is None}
+    if found.mismatch is None:
+        proven = "byte for byte" if found.same_bytes == found.parts else f"in every value ({found.parts - found.same_bytes} parts are other bytes)"
+        return Answer(text="\n".join([f"SAME {given_date}: {found.parts} parts, {proven}", *causes]), document=document)
+    first = found.mismatch
+    lines = [
+        f"DIFFERENT {given_date}: partition {first.partition}, row {first.row_id!r}, column '{first.column}':"
+        f" published {first.published!r}, now {first.replayed!r}",
+        *(causes or ["  the plan is the same: the same inputs and versions gave another result on this machine"]),
+    ]
+    return Answer(text="\n".join(lines), document=document, exit_code=3)
+
+
+def diff(config_files: Sequence[str], old: str, new: str, *, exit_code: bool) -> Answer:
+    """Compare two published dates or revisions (`2013-02-08@1`)."""
+    from batchscore.compare import Run, compare  # noqa: PLC0415 - only this command needs it
+
+    config = load_config(config_files)
+    store = open_output(config)
+    sides = []
+    for given in (old, new):
+        day, _, number = given.partition("@")
+        published = store.published(parse_day(day).isoformat(), _revision(number))
+        summary, manifest = published.document("summary_metrics.json"), published.document("manifest.json")
+        sides.append(Run(name=given, table=published.table(), summary=summary, plan=manifest["plan"]))
+    flag = config.postprocess.flag if config.postprocess.threshold is not None else None
+    found = compare(sides[0], sides[1], id_column=config.snapshot.id, flag=flag)
+    return Answer(
+        text=text.comparison_text(old, new, found.record()),
+        document=found.record(),
+        exit_code=3 if exit_code and not found.is_same else 0,
+    )
+
+
+def release(config_files: Sequence[str], given_date: str, *, reason: str, by: str | None) -> Answer:
+    """Publish the newest held run of a date."""
+    config = load_config(config_files)
+    store = open_output(config)
+    commit = store.release(parse_day(given_date).isoformat(), by=by or _login(), reason=reason)
+    answer = _published(config_files, config, store, commit)
+    return Answer(text=f"released: {reason}\n\n{answer.text}", document={"status": "released", **answer.document})
+
+
+def discard(config_files: Sequence[str], given_date: str, *, reason: str, by: str | None) -> Answer:
+    """Drop the newest held run of a date."""
+    config = load_config(config_files)
+    held = open_output(config).discard(parse_day(given_date).isoformat(), by=by or _login(), reason=reason)
+    return Answer(
+        text=f"discarded the held run {held.number} of {given_date}: {reason}; what was published before stays",
+        document={"status": "discarded", "held": held.number, "run": held.commit.run},
+    )
+
+
+def gc(config_files: Sequence[str], *, days: float, delete: bool) -> Answer:
+    """List, or remove, what no commit and no held run needs."""
+    config = load_config(config_files)
+    store = open_output(config)
+    found = store.garbage(now=time.time(), days=days)
+    if delete:
+        store.collect(found)
+    done = "removed" if delete else "would be removed; --delete removes it"
+    rows = [(item.key, text.size(item.bytes), item.why) for item in found]
+    lines = [*text.table(rows), f"{len(found)} items, {text.size(sum(item.bytes for item in found))} {done}"]
+    return Answer(text="\n".join(lines), document={"deleted": delete, "items": [asdict(item) for item in found]})
+
+
+def limited(config_files: Sequence[str], given_date: str, overrides: Sequence[str], limit: int) -> Answer:
+    """Score the first rows of a date in a private place and publish nothing."""
+    from batchscore.prove import private_store  # noqa: PLC0415 - only this way of running needs it
+
+    config = load_config(config_files, overrides)
+    checked = check_date(config, parse_day(given_date))
+    tried = replace(checked, plan=checked.plan.limited(limit))
+    with private_store() as store, _progress() as progress:
+        published = run_privately(_request(config, given_date), tried, store, time.time, progress)
+        summary, table = published.document("summary_metrics.json"), published.table()
+    shown = table.slice(0, 10).to_pylist()
+    rows = summary["rows"]
+    lines = [
+        f"the first {rows['read']:,} of {checked.plan.rows:,} rows: {rows['scored']:,} scored, {rows['rejected']:,} set"
+        f" aside, {rows['flagged']:,} flagged; nothing was published",
+        "",
+        *text.table([list(row.values()) for row in shown], table.column_names),
+    ]
+    return Answer(text="\n".join(lines), document={"status": "tried", "summary": summary, "first_rows": shown})
+
+
+def _request(config: RunConfig, given_date: str) -> Request:
+    run_id = secrets.token_hex(16)
+    return Request(config=config, day=parse_day(given_date), run_id=run_id, holder=holder(run_id), by=_login())
+
+
+def _revision(text: str) -> int | None:
+    if text and not text.isdecimal():
+        raise UsageError(f"revision {text!r} is no number", slug="REVISION", remedy="write a revision as 2013-02-08@1")
+    return int(text) if text else None
+
+
+def _state_held(store: Store, day: str) -> Iterator[dict[str, Any]]:
+    for held in store.held(day):
+        if held.state == "open":
+            yield {
+                "date": day,
+                "revision": None,
+                "state": "held",
+                "rows": None,
+                "flagged": None,
+                "rejected": None,
+                "seconds": None,
+                "model": None,
+                "run_type": held.commit.run_type,
+                "by": held.commit.by,
+                "reason": held.why,
+            }

@@ -2,35 +2,42 @@
 
 from __future__ import annotations
 
-import os
-import resource
-import socket
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from time import perf_counter
-from typing import Any
+from collections import Counter
+from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 
-from batchscore import infer, model, sources
+from batchscore import infer, machine, model, parts, sources
 from batchscore.errors import BatchscoreError, SnapshotCorrupt
-from batchscore.ids import IdDigest, digest_of_ids, find_bad_ids, sorted_hashes
-from batchscore.ingest import PartitionReader, reread_digest
+from batchscore.ids import IdHashes
+from batchscore.ingest import PartitionReader, digest_of_ranges
 from batchscore.logs import logger
-from batchscore.model import ModelRef
-from batchscore.parts import serialise
+from batchscore.model import LoadedModel, ModelRef
 from batchscore.plan import Partition
 from batchscore.postprocess import CalibrationOptions, Decisions, PostprocessOptions, decide
-from batchscore.preprocess import BadRows, RowsOptions, cast, check_rows
-from batchscore.profile import Profiles, merge_profiles, profile_scores, profile_table
-from batchscore.report import Part, PartitionOutcome, PartitionReport, report_from
+from batchscore.preprocess import (
+    REASONS,
+    RowCheck,
+    RowsOptions,
+    bad_rows_error,
+    cast,
+    check_ids,
+    check_rows,
+    merge_checks,
+    quarantine_table,
+)
+from batchscore.profile import Profile, merge_all, profile_scores, profile_table
+from batchscore.report import InputRange, Part, PartitionOutcome, PartitionReport, report_from, report_record
 from batchscore.schema import FeatureSchema
 from batchscore.store import WorkFolder
+from batchscore.watch import Stopwatch
 
 BATCH_ROWS = 4 * infer.BLOCK_ROWS
 """Rows that are decoded, checked and scored at a time: it bounds memory, and changes no score."""
+SCORES = ("raw_prediction", "prediction")
+"""Columns of the predictions that are profiled as scores, when they are there."""
 
 _log = logger(__name__)
 
@@ -41,10 +48,12 @@ class Job:
 
     work: WorkFolder
     """Where results go."""
+    run_id: str
+    """For the log."""
     id_column: str
     """The id's name."""
-    passthrough: tuple[str, ...]
-    """Input columns that are carried along."""
+    carried: tuple[tuple[str, pa.DataType], ...]
+    """The id and the columns that are carried along, in output order, with their types."""
     schema: FeatureSchema
     """The feature schema."""
     model: ModelRef
@@ -57,8 +66,6 @@ class Job:
     """What happens to bad rows."""
     max_bytes: int
     """The most bytes that a partition may decode to."""
-    run_id: str
-    """For the log."""
 
 
 def attempt(job: Job, partition: Partition) -> PartitionOutcome | BatchscoreError:
@@ -68,7 +75,7 @@ def attempt(job: Job, partition: Partition) -> PartitionOutcome | BatchscoreErro
     except BatchscoreError as error:
         error.context.setdefault("partition", partition.index)
         return error
-    except Exception as error:  # noqa: BLE001 - an unforeseen error must reach the driver with its traceback
+    except Exception as error:  # noqa: BLE001 - an unforeseen error must reach the driver, with its traceback
         return BatchscoreError(
             f"partition {partition.index} failed unexpectedly: {type(error).__name__}: {error}",
             slug="UNEXPECTED",
@@ -84,8 +91,8 @@ def score_partition(job: Job, partition: Partition) -> PartitionOutcome:
     Safe to run any number of times, at once or one after the other: the same partition is the same bytes.
 
     Raises:
-        ContractError: A row or an id breaks the contract, or too many bytes come out of the file.
-        SnapshotCorrupt: A file is damaged, or changed since it was listed.
+        ContractError: A row or an id breaks the contract, or too many bytes come out of a file.
+        SnapshotCorrupt: A file is damaged, or changed since it was listed or scored.
         ModelError: The model is not the verified one, or its scores are no scores.
         NotDeterministic: The partition came out differently before.
         StorageFailed: Storage failed after retries.
@@ -93,14 +100,174 @@ def score_partition(job: Job, partition: Partition) -> PartitionOutcome:
     watch = Stopwatch()
     found = job.work.report(partition.index)
     if found is not None:
-        return _reused(report_from(found), watch)
+        report = report_from(found)
+        with watch("read"):
+            _check_inputs_unchanged(report)
+        return _outcome(report, watch, reused=True)
     with watch("load"):
         scorer = model.load(job.model, job.schema, read=sources.read)
-    slices = Slices(bad=BadRows(job.schema, job.rows, partition))
-    with PartitionReader(partition, _columns(job), job.schema, max_bytes=job.max_bytes) as reader:
-        for rows in watch.around("read", reader.batches(BATCH_ROWS)):
-            _score_rows(job, scorer, rows, slices, watch)
-        inputs = reader.inputs
-    report = _store(job, partition, slices, inputs, watch)
-    _log.debug("partition scored", run_id=job.run_id, partition=partition.index, rows=partition.rows)
+    reader = _reader(job, partition)
+    taken = _Taken()
+    for batch in watch.around("read", reader.batches()):
+        rows = batch.slice(0, partition.rows - taken.rows)
+        if rows.num_rows:
+            _take(job, partition, scorer, rows, taken, watch)
+    if job.rows.on_bad == "fail" and taken.bad.findings:
+        raise bad_rows_error(taken.bad, partition)
+    report = _stored(job, partition, taken, reader.inputs, watch)
+    _log.debug("partition scored", run_id=job.run_id, partition=partition.index, rows=taken.rows)
     return _outcome(report, watch, reused=False)
+
+
+class _Taken:
+    """What the batches of a partition came to, so far."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.ids: list[pa.Array] = []
+        self.checks: list[RowCheck] = []
+        self.scored: list[pa.Table] = []
+        self.aside: list[pa.Table] = []
+        self.features: list[dict[str, Profile]] = []
+        self.flagged = 0
+        self.counts: Counter[str] = Counter()
+
+    @property
+    def bad(self) -> RowCheck:
+        """The bad rows, numbered within the partition."""
+        return merge_checks(self.checks)
+
+
+def _reader(job: Job, partition: Partition) -> PartitionReader:
+    names = [name for name, _ in job.carried]
+    texts = [feature.name for feature in job.schema.features if feature.dtype == "string"]
+    return PartitionReader(
+        partition,
+        list(dict.fromkeys([*names, *job.schema.names])),
+        dictionary=[name for name in texts if name not in names],
+        batch_rows=BATCH_ROWS,
+        max_bytes=job.max_bytes,
+    )
+
+
+def _take(
+    job: Job, partition: Partition, scorer: LoadedModel, rows: pa.RecordBatch, taken: _Taken, watch: Stopwatch
+) -> None:
+    """Check, score and decide one batch; after a bad row that fails the run, the rest is only checked."""
+    with watch("check"):
+        check = check_rows(rows, job.schema, first_row=taken.rows)
+        taken.ids.append(rows.column(job.id_column))
+        taken.checks.append(check)
+        if check.findings and job.rows.on_bad == "quarantine":
+            aside = quarantine_table(rows, check, partition, id_column=job.id_column, first_row=taken.rows)
+            taken.aside.append(aside)
+        good = rows if not check.findings else rows.filter(pa.array(~check.mask(taken.rows)))
+        taken.rows += rows.num_rows
+    failing = job.rows.on_bad == "fail" and any(each.findings for each in taken.checks)
+    if failing or not good.num_rows:
+        return
+    with watch("prepare"):
+        features = cast(good, job.schema)
+        taken.features.append(profile_table(features, job.schema))
+    with watch("infer"):
+        scores = infer.score(scorer, features)
+    with watch("postprocess"):
+        decisions = decide(scores, job.model, job.postprocess, job.calibration)
+        taken.flagged += decisions.flagged_rows
+        taken.counts.update(decisions.counts)
+        taken.scored.append(_rows_out(job, good, decisions))
+
+
+def _rows_out(job: Job, rows: pa.RecordBatch, decisions: Decisions) -> pa.Table:
+    carried = {name: rows.column(name).cast(dtype) for name, dtype in job.carried}
+    return pa.table({**carried, **decisions.columns})
+
+
+def _stored(
+    job: Job, partition: Partition, taken: _Taken, inputs: tuple[InputRange, ...], watch: Stopwatch
+) -> PartitionReport:
+    """Store the parts, then the record: the task's commit."""
+    with watch("check"):
+        hashes = check_ids(pa.chunked_array(taken.ids, type=dict(job.carried)[job.id_column]), partition)
+        bad = taken.bad
+    with watch("postprocess"):
+        table = pa.concat_tables(taken.scored) if taken.scored else _no_rows(job)
+        scores = {
+            name: profile_scores(np.asarray(table.column(name)), probability=job.model.output == "probability")
+            for name in SCORES
+            if name in table.column_names
+        }
+        features = merge_all(taken.features or [profile_table(_no_features(job), job.schema)])
+    with watch("write"):
+        predictions = _put(job, partition, table)
+        quarantine = _put(job, partition, pa.concat_tables(taken.aside)) if taken.aside else None
+        job.work.put_ids(partition.index, hashes.sorted().astype("<u8").tobytes())
+        report = PartitionReport(
+            index=partition.index,
+            read_rows=taken.rows,
+            scored_rows=table.num_rows,
+            rejected_rows=len(bad.bad_rows),
+            rejected={reason: bad.counts.get(reason, 0) for reason in REASONS},
+            flagged_rows=taken.flagged,
+            **_id_digests(hashes, bad.mask()),
+            predictions=predictions,
+            quarantine=quarantine,
+            inputs=inputs,
+            features={name: found.to_dict() for name, found in features.items()},
+            scores={name: found.to_dict() for name, found in scores.items()},
+            counts=dict(sorted(taken.counts.items())),
+        )
+        job.work.commit(partition.index, report_record(report))
+    return report
+
+
+def _put(job: Job, partition: Partition, table: pa.Table) -> Part:
+    written = parts.serialise(table)
+    job.work.put_part(partition.index, written.data)
+    return Part(
+        name=f"{partition.name}.parquet",
+        sha256=written.sha256,
+        size=len(written.data),
+        rows=written.rows,
+        logical_sha256=written.logical_sha256,
+    )
+
+
+def _id_digests(hashes: IdHashes, bad: np.ndarray) -> dict[str, int]:
+    return {
+        "id_digest": hashes.digest(),
+        "scored_id_digest": hashes.digest(~bad),
+        "rejected_id_digest": hashes.digest(bad),
+    }
+
+
+def _no_rows(job: Job) -> pa.Table:
+    decisions = decide(np.empty((0, len(job.model.score_names))), job.model, job.postprocess, job.calibration)
+    carried = {name: pa.array([], dtype) for name, dtype in job.carried}
+    return pa.table({**carried, **decisions.columns})
+
+
+def _no_features(job: Job) -> pa.Table:
+    return pa.table({feature.name: pa.array([], arrow_type(feature.dtype)) for feature in job.schema.features})
+
+
+def _check_inputs_unchanged(report: PartitionReport) -> None:
+    """Hash again what a finished partition read: a byte may have changed since, and the footer not shown it."""
+    for item in report.inputs:
+        if digest_of_ranges(item.path, item.ranges) != item.sha256:
+            raise SnapshotCorrupt(
+                f"'{item.path}' has changed since partition {report.index} was scored in an earlier attempt",
+                slug="CHANGED",
+                remedy="a snapshot must not change; restore it, or have it delivered under another date",
+                path=item.path,
+            )
+
+
+def _outcome(report: PartitionReport, watch: Stopwatch, *, reused: bool) -> PartitionOutcome:
+    return PartitionOutcome(
+        report=report,
+        reused=reused,
+        seconds=watch.seconds,
+        peak_memory_bytes=machine.peak_memory_bytes(),
+        worker=machine.worker_name(),
+    )
