@@ -287,7 +287,10 @@ def _row_groups(path: str, parsed: ParsedFooter, columns: Sequence[str] | None) 
     for index in range(parsed.metadata.num_row_groups):
         group = parsed.metadata.row_group(index)
         chunks = [chunk_range(path, parsed, group.column(leaf)) for leaf in leaves]
-        sizes = (_declared_bytes(group.column(leaf), stop - start) for leaf, (start, stop) in zip(leaves, chunks, strict=True))
+        sizes = (
+            _declared_bytes(group.column(leaf), stop - start)
+            for leaf, (start, stop) in zip(leaves, chunks, strict=True)
+        )
         yield RowGroup(rows=group.num_rows, decoded_bytes=sum(max(size, 0) for size in sizes))
 
 

@@ -123,7 +123,10 @@ class PartitionReader:
                 rows, size = rows + batch.num_rows, size + batch.nbytes
                 if rows >= self._batch_rows:
                     ready = _joined(pending)
-                    yield from (ready.slice(at, self._batch_rows) for at in range(0, rows - rows % self._batch_rows, self._batch_rows))
+                    yield from (
+                        ready.slice(at, self._batch_rows)
+                        for at in range(0, rows - rows % self._batch_rows, self._batch_rows)
+                    )
                     rows %= self._batch_rows
                     pending = [ready.slice(ready.num_rows - rows)] if rows else []
                     size = _bytes(pending)
@@ -180,7 +183,7 @@ class PartitionReader:
                 batch.validate(full=True)  # text that is not UTF-8, indices out of range
                 self._decoded += batch.nbytes
                 if self._decoded > self._max_bytes:
-                    raise self._too_large(path, self._decoded)  # noqa: TRY301 - the loop is what is watched
+                    raise self._too_large(path, self._decoded)
                 rows += batch.num_rows
                 yield self._shaped(batch)
         except BatchscoreError:
@@ -230,7 +233,9 @@ class PartitionReader:
             if field.name in self._dictionary:
                 continue
             for leaf in leaves:
-                longest = max([longest, *(each.dictionary_bytes for each in sizes.get(leaf, ()) if not _fixed(loaded, leaf))])
+                longest = max(
+                    [longest, *(each.dictionary_bytes for each in sizes.get(leaf, ()) if not _fixed(loaded, leaf))]
+                )
         return max(1, min(self._batch_rows, BURST_BYTES // longest))
 
     def _shaped(self, batch: pa.RecordBatch) -> pa.RecordBatch:

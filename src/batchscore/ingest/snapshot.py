@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from batchscore import sources
-from batchscore.errors import SnapshotMissing
+from batchscore.errors import ConfigError, SnapshotMissing
 from batchscore.strict import Section
 
 _FIELD = re.compile(r"\{([^{}]*)\}")
@@ -160,6 +160,6 @@ def _is_file(path: str) -> bool:
         sources.stat(path)
     except FileNotFoundError:
         return False
-    except sources.ConfigError:  # a directory
+    except ConfigError:  # a directory
         return False
     return True

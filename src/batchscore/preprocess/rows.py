@@ -1,0 +1,217 @@
+"""The contract of the values: vectorised checks per row with reason codes, and the casts. Pure.
+
+Everything is cheap while nothing is wrong: null counts, minima and maxima, dictionary values instead of rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from batchscore.schema import Feature, FeatureSchema
+
+Reason = Literal["null", "not-finite", "below-min", "above-max", "not-in-categories", "cast-loss"]
+REASONS: tuple[Reason, ...] = ("null", "not-finite", "below-min", "above-max", "not-in-categories", "cast-loss")
+"""The reason codes that `check_rows` gives."""
+
+Rows: TypeAlias = npt.NDArray[np.int64]
+
+_TYPES = {
+    "bool": pa.bool_(),
+    "string": pa.string(),
+    "date32": pa.date32(),
+    "timestamp[us]": pa.timestamp("us"),
+    "float32": pa.float32(),
+    "float64": pa.float64(),
+    **{str(each): each for each in (pa.int8(), pa.int16(), pa.int32(), pa.int64())},
+    **{str(each): each for each in (pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64())},
+}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Finding:
+    """The rows that break one rule in one column."""
+
+    reason: Reason
+    """The reason code."""
+    column: str
+    """The column's name."""
+    rows: Rows
+    """Row numbers, ascending."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RowCheck:
+    """What the checks of some rows found."""
+
+    rows: int
+    """Number of rows that were checked."""
+    findings: tuple[Finding, ...]
+    """What is wrong; empty when nothing is."""
+
+    @property
+    def bad_rows(self) -> Rows:
+        """The numbers of the bad rows, ascending, each once."""
+        return np.unique(np.concatenate([np.empty(0, np.int64), *(finding.rows for finding in self.findings)]))
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Rows per reason, of all reasons: a row with two reasons counts in both, in two columns once."""
+        return {reason: len(self._rows_of(reason)) for reason in REASONS}
+
+    def mask(self, first_row: int = 0) -> npt.NDArray[np.bool_]:
+        """Return which rows are bad, shape (rows,).
+
+        Args:
+            first_row: The number of the first row that was checked.
+        """
+        mask = np.zeros(self.rows, np.bool_)
+        mask[self.bad_rows - first_row] = True
+        return mask
+
+    def _rows_of(self, reason: str) -> Rows:
+        found = (finding.rows for finding in self.findings if finding.reason == reason)
+        return np.unique(np.concatenate([np.empty(0, np.int64), *found]))
+
+
+def check_rows(table: pa.Table | pa.RecordBatch, schema: FeatureSchema, *, first_row: int = 0) -> RowCheck:
+    """Check the values of the features.
+
+    Args:
+        table: Rows with at least the features' columns, of types that `check_columns` accepts.
+        schema: The feature schema.
+        first_row: The number of the first row, so that findings of several batches can be merged.
+    """
+    findings = []
+    for feature in schema.features:
+        for reason, rows in _check(table.column(feature.name), feature):
+            findings.append(Finding(reason=reason, column=feature.name, rows=rows + first_row))
+    return RowCheck(rows=table.num_rows, findings=tuple(findings))
+
+
+def merge_checks(checks: Sequence[RowCheck]) -> RowCheck:
+    """Merge the checks of batches whose rows are numbered through."""
+    keys = dict.fromkeys((finding.column, finding.reason) for check in checks for finding in check.findings)
+    merged = []
+    for column, reason in keys:
+        parts = [
+            each.rows for check in checks for each in check.findings if (each.column, each.reason) == (column, reason)
+        ]
+        merged.append(Finding(reason=reason, column=column, rows=np.unique(np.concatenate(parts))))
+    return RowCheck(rows=sum(check.rows for check in checks), findings=tuple(merged))
+
+
+def cast(table: pa.Table | pa.RecordBatch, schema: FeatureSchema) -> pa.Table:
+    """Return the features in the model's order and declared types.
+
+    Text that came as a dictionary stays one. Nothing is rounded: rows that would lose something have failed
+    `check_rows`, and must not be here.
+
+    Raises:
+        pa.ArrowInvalid: When a value does not fit, which is a bug of the caller.
+    """
+    columns = [_cast_column(table.column(feature.name), feature) for feature in schema.features]
+    return pa.Table.from_arrays(columns, names=list(schema.names))
+
+
+def _cast_column(column: Any, feature: Feature) -> Any:  # noqa: ANN401 - Array or ChunkedArray
+    target = _TYPES[feature.dtype]
+    if column.type == target or (pa.types.is_dictionary(column.type) and feature.dtype == "string"):
+        return column
+    return column.cast(target)
+
+
+def _check(column: Any, feature: Feature) -> Iterator[tuple[Reason, Rows]]:  # noqa: ANN401 - Array or ChunkedArray
+    if column.null_count and not feature.nullable:
+        yield "null", _indices(column.is_null())
+    if column.null_count == len(column):
+        return
+    values, lost = _fitted(column, feature)
+    if len(lost):
+        yield "cast-loss", lost
+    if pa.types.is_floating(values.type) and feature.finite:
+        finite = pc.is_finite(values)
+        if not pc.all(finite).as_py():
+            yield "not-finite", _indices(pc.invert(finite))
+    yield from _check_bounds(values, feature)
+    if feature.categories is not None:
+        rows = _strangers(values, feature.categories)
+        if len(rows):
+            yield "not-in-categories", rows
+
+
+def _fitted(column: Any, feature: Feature) -> tuple[Any, Rows]:  # noqa: ANN401 - Array or ChunkedArray
+    """Cast a column; rows whose value does not survive become null and are returned."""
+    try:
+        return _cast_column(column, feature), np.empty(0, np.int64)
+    except pa.ArrowInvalid:
+        forced = column.cast(_TYPES[feature.dtype], safe=False)
+        kept = pc.equal(forced.cast(column.type, safe=False), column)
+        return pc.if_else(kept, forced, None), _indices(pc.invert(kept))
+
+
+def _check_bounds(values: Any, feature: Feature) -> Iterator[tuple[Reason, Rows]]:  # noqa: ANN401
+    if feature.min is None and feature.max is None:
+        return
+    seen = pc.min_max(values).as_py()
+    low, high = _bound(feature, feature.min), _bound(feature, feature.max)
+    if low is not None and seen["min"] is not None and not seen["min"] >= low:
+        yield from _outside("below-min", pc.less, values, low)
+    if high is not None and seen["max"] is not None and not seen["max"] <= high:
+        yield from _outside("above-max", pc.greater, values, high)
+
+
+def _outside(reason: Reason, compare: Any, values: Any, bound: Any) -> Iterator[tuple[Reason, Rows]]:  # noqa: ANN401
+    rows = _indices(compare(values, _scalar(bound, values.type)))
+    if len(rows):
+        yield reason, rows
+
+
+def _bound(feature: Feature, value: Any) -> Any:  # noqa: ANN401 - a number, or a date for a column of dates
+    if value is None or not isinstance(value, str):
+        return value
+    return date.fromisoformat(value) if feature.dtype == "date32" else datetime.fromisoformat(value)
+
+
+def _scalar(bound: Any, dtype: pa.DataType) -> pa.Scalar:  # noqa: ANN401
+    """Make a bound comparable without changing it: an integer beyond the type is the type's own edge."""
+    if pa.types.is_floating(dtype):
+        return pa.scalar(float(bound), pa.float64())
+    if pa.types.is_integer(dtype):
+        limits = np.iinfo(dtype.to_pandas_dtype())
+        return pa.scalar(min(max(bound, int(limits.min)), int(limits.max)), dtype)
+    return pa.scalar(bound, dtype)
+
+
+def _strangers(values: Any, categories: Sequence[str | int]) -> Rows:  # noqa: ANN401
+    if not isinstance(values, pa.ChunkedArray):
+        values = pa.chunked_array([values])
+    found = [np.empty(0, np.int64)]
+    first = 0
+    for chunk in values.chunks:
+        found.append(_strangers_of(chunk, categories) + first)
+        first += len(chunk)
+    return np.concatenate(found)
+
+
+def _strangers_of(chunk: pa.Array, categories: Sequence[str | int]) -> Rows:
+    coded = pa.types.is_dictionary(chunk.type)
+    distinct = chunk.dictionary if coded else chunk
+    known = pc.is_in(distinct, value_set=pa.array(categories, distinct.type))
+    if coded:
+        if pc.all(known).as_py() in (True, None):
+            return np.empty(0, np.int64)
+        known = known.take(chunk.indices)
+        return _indices(pc.invert(known))
+    return _indices(pc.and_(chunk.is_valid(), pc.invert(known)))
+
+
+def _indices(mask: Any) -> Rows:  # noqa: ANN401 - Array or ChunkedArray of booleans; null counts as false
+    return np.asarray(pc.indices_nonzero(mask)).astype(np.int64)
