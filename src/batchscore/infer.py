@@ -1,0 +1,152 @@
+"""Rows to scores, in fixed blocks, so that a row's score never depends on how the rows were cut.
+
+Numeric kernels choose their path by the shape and the layout of a matrix, which moves the last bits of a score. Here
+the model is always called with exactly `block_rows` rows in the same layout: the last block is padded with its last
+row, and what the padding scored is cut off.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from batchscore.errors import ModelError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from batchscore.schema import Feature, FeatureSchema
+
+BLOCK_ROWS = 16_384
+"""The default number of rows per call of the model; it decides the last bits of the scores and is part of the plan."""
+
+_ROUNDING = 1e-9
+"""A probability may leave 0..1 by this much, as sums of rounded shares do; it is then set to the bound."""
+
+
+class Scorer(Protocol):
+    """What scores a block; safe to call from several threads."""
+
+    @property
+    def schema(self) -> FeatureSchema:
+        """The features, in the model's order."""
+
+    @property
+    def output(self) -> str:
+        """What the scores are: probability, value or class."""
+
+    @property
+    def takes(self) -> Literal["matrix", "frame"]:
+        """What `predict` takes."""
+
+    def predict(self, block: Any) -> np.ndarray:
+        """Return float64 scores of shape `(n_rows, n_scores)`."""
+
+
+def score(model: Scorer, table: pa.Table, block_rows: int = BLOCK_ROWS) -> np.ndarray:
+    """Score a table.
+
+    Args:
+        model: The model.
+        table: The features by name, each in the type of the feature schema; other columns are not looked at.
+        block_rows: Rows per call of the model.
+
+    Returns:
+        Scores of shape `(n_rows, n_scores)`, C-ordered float64, in the rows' order; all finite, probabilities in 0..1.
+
+    Raises:
+        ModelError: When the model refuses the rows, or a score is not finite or no probability.
+    """
+    features = table.select(list(model.schema.names))
+    if features.num_rows == 0:
+        return _no_scores(model)
+    blocks = []
+    for start in range(0, features.num_rows, block_rows):
+        rows = features.slice(start, block_rows)
+        scores = model.predict(_block(model, rows, block_rows))
+        blocks.append(scores[: rows.num_rows])
+    return _checked(np.ascontiguousarray(np.concatenate(blocks), dtype=np.float64), model.output)
+
+
+def _no_scores(model: Scorer) -> np.ndarray:
+    classes = len(getattr(model, "classes", ()))
+    width = classes if model.output == "probability" and classes > 2 else 1  # noqa: PLR2004 - two need one score
+    return np.empty((0, width), dtype=np.float64)
+
+
+def _block(model: Scorer, rows: pa.Table, block_rows: int) -> Any:
+    if model.takes == "matrix":
+        return matrix(rows, block_rows)
+    if rows.num_rows < block_rows:
+        rows = rows.take(pa.array(np.minimum(np.arange(block_rows), rows.num_rows - 1)))
+    return frame(rows, model.schema)
+
+
+def matrix(rows: pa.Table, block_rows: int) -> np.ndarray:
+    """Return numeric columns as one C-ordered float64 matrix of shape `(block_rows, n_columns)`.
+
+    Nulls become NaN, booleans 0 and 1; rows beyond the table repeat its last row.
+    """
+    out = np.empty((block_rows, rows.num_columns), dtype=np.float64)
+    for at, column in enumerate(rows.columns):
+        out[: rows.num_rows, at] = _floats(column)
+    out[rows.num_rows :] = out[rows.num_rows - 1]
+    return out
+
+
+def _floats(column: pa.ChunkedArray) -> np.ndarray:
+    if column.type != pa.float64():
+        column = column.cast(pa.float64(), safe=False)
+    floats: np.ndarray = column.to_numpy()
+    return floats
+
+
+def frame(rows: pa.Table, schema: FeatureSchema) -> pd.DataFrame:
+    """Return the columns as `pandas.read_parquet` gives them, with dtypes that the schema decides and no row can move.
+
+    pandas turns whole numbers with a null into floats and booleans with a null into objects, so the dtype of a column
+    would depend on the rows that happen to be in a block. A feature that may be null always gets the wider type.
+    Texts are pandas' `str`, where a null is NaN; dates are objects; times are `datetime64[us]`.
+    """
+    import pandas as pd
+
+    columns = [_column(rows.column(feature.name), feature) for feature in schema.features]
+    table = pa.table(columns, names=list(schema.names))
+    text = pd.StringDtype(na_value=np.nan)
+    made: pd.DataFrame = table.to_pandas(types_mapper={pa.large_string(): text}.get, use_threads=False)
+    for feature in schema.features:
+        if feature.dtype == "bool" and feature.nullable:
+            made[feature.name] = made[feature.name].astype(object)
+    return made
+
+
+def _column(column: pa.ChunkedArray, feature: Feature) -> pa.ChunkedArray:
+    if feature.dtype == "string":
+        return column.cast(pa.large_string())
+    if feature.nullable and "int" in feature.dtype:
+        return column.cast(pa.float64(), safe=False)
+    return column
+
+
+def _checked(scores: np.ndarray, output: str) -> np.ndarray:
+    finite = np.isfinite(scores).all(axis=1)
+    if not finite.all():
+        raise ModelError(
+            f"the model gives {int((~finite).sum())} of {len(scores)} rows a score that is no finite number"
+            f" (first: row {int((~finite).argmax())} of the partition)",
+            slug="SCORE-NOT-FINITE",
+            remedy="look at the features of that row; declare `finite`, `min` and `max` in the feature schema",
+        )
+    if output != "probability" or scores.size == 0:
+        return scores
+    outside = ((scores < -_ROUNDING) | (scores > 1 + _ROUNDING)).any(axis=1)
+    if outside.any():
+        raise ModelError(
+            f"the model gives {int(outside.sum())} of {len(scores)} rows a probability outside 0..1"
+            f" (first: row {int(outside.argmax())} of the partition)",
+            slug="SCORE-RANGE",
+            remedy="set model.output to value if the model gives no probabilities",
+        )
+    return np.clip(scores, 0.0, 1.0, out=scores)

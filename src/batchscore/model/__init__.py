@@ -1,0 +1,269 @@
+"""The model: named once, verified on the very bytes that are then parsed, loaded once per process.
+
+`verify` runs on the driver and returns a `ModelRef`, which is all that travels; `load` turns the reference into a
+`LoadedModel` on a worker, checks the digest again on its own bytes, and keeps the model for the life of the process.
+Nothing is unpickled before its digest matched.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from batchscore.errors import ModelError
+from batchscore.model.golden import check_golden, golden_sample
+from batchscore.model.options import (
+    ClassLabel,
+    CompiledOptions,
+    GoldenOptions,
+    ModelOptions,
+    Output,
+    score_names,
+)
+from batchscore.model.pinned import Read, read_pinned, refuse_latest_link
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+    from batchscore.schema import FeatureSchema
+
+__all__ = [
+    "CompiledOptions",
+    "GoldenOptions",
+    "LoadedModel",
+    "ModelOptions",
+    "ModelRef",
+    "Output",
+    "golden_sample",
+    "load",
+    "score_names",
+    "verify",
+]
+
+FORMATS: Mapping[str, str] = {".joblib": "joblib", ".pkl": "joblib", ".pickle": "joblib"}
+"""The format of each suffix."""
+_KEPT_MODELS = 4
+"""A process keeps the last models that it loaded, since a backfill may need one per date."""
+
+
+class LoadedModel(Protocol):
+    """A model in memory; safe to call from several threads."""
+
+    @property
+    def schema(self) -> FeatureSchema:
+        """The features, in the model's order."""
+
+    @property
+    def output(self) -> Output:
+        """What the scores are."""
+
+    @property
+    def takes(self) -> Literal["matrix", "frame"]:
+        """What `predict` takes: a C-ordered float64 matrix, or a pandas frame typed by the schema."""
+
+    @property
+    def classes(self) -> tuple[ClassLabel, ...]:
+        """The labels of the classes, in the model's order; empty for a regressor."""
+
+    @property
+    def positive(self) -> int | None:
+        """The index of the class whose probability is the prediction; None when there is no such class."""
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What the model says of itself, for the record: library versions, estimator tree, number of features."""
+
+    def predict(self, block: Any) -> np.ndarray:
+        """Return the scores of a block as float64 of shape `(n_rows, n_scores)`, in `score_names`' order."""
+
+    def plain(self, table: pa.Table) -> np.ndarray:
+        """Return the scores of one plain call over the table as pandas reads it: the golden sample's second way."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRef:
+    """A verified model: all that a worker needs to load it, and all that the record says of it."""
+
+    name: str
+    """The file's name without version and suffix."""
+    version: str
+    """The version, as configured."""
+    path: str
+    """The path, as configured."""
+    sha256: str
+    """sha256 of the file's bytes."""
+    size: int
+    """Bytes of the file."""
+    format: str
+    """The format: joblib, skops or onnx."""
+    output: Output
+    """What the scores are."""
+    classes: tuple[ClassLabel, ...]
+    """The labels of the classes, in the model's order; empty for a regressor."""
+    positive: int | None
+    """The index of the class whose probability is the prediction; None when there is no such class."""
+    trained_until: str | None
+    """The last date of the training data, as configured."""
+    trained_after: bool
+    """Whether the model saw data from after the snapshot's date, by permission."""
+    golden: Mapping[str, Any] | None
+    """How the golden sample agreed: digest, rows, and which way; None without one."""
+    options: ModelOptions = field(repr=False)
+    """The options that `load` obeys."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What the model says of itself: library versions, estimator tree, number of features."""
+
+    @property
+    def score_names(self) -> tuple[str, ...]:
+        """The names of the columns of the score matrix."""
+        return score_names(self.output, self.classes)
+
+    def record(self) -> dict[str, Any]:
+        """Return the model's entry in the record of a run."""
+        names = ("name", "version", "path", "sha256", "size", "format", "output", "trained_until", "trained_after")
+        positive = None if self.positive is None else self.classes[self.positive]
+        return {
+            **{name: getattr(self, name) for name in names},
+            "classes": list(self.classes),
+            "positive_class": positive,
+            "golden": None if self.golden is None else dict(self.golden),
+            **self.facts,
+        }
+
+
+def verify(
+    options: ModelOptions,
+    schema: FeatureSchema,
+    day: date,
+    *,
+    read: Read,
+    score: Callable[[LoadedModel, pa.Table], np.ndarray],
+) -> ModelRef:
+    """Check the model before any input is read, and load it into this process.
+
+    Args:
+        options: The model's section of the configuration.
+        schema: The feature schema.
+        day: The date of the snapshot.
+        read: Returns the bytes of a path.
+        score: Scores a table as the run will; the golden sample goes through it.
+
+    Raises:
+        ModelError: When the model is missing, refused or incompatible; each cause has its own slug.
+    """
+    refuse_latest_link(options.path)
+    _check_schema_digest(options, schema)
+    trained_after = _check_trained_until(options, day)
+    content = read_pinned(options.path, options.sha256, read, what="model", slug="")
+    model = _load_once(options, schema, content)
+    golden = None
+    if options.golden is not None:
+        sample = read_pinned(options.golden.path, options.golden.sha256, read, what="golden sample", slug="GOLDEN-")
+        golden = {"sha256": options.golden.sha256, **check_golden(model, sample, score)}
+    return ModelRef(
+        name=_name(options),
+        version=options.version,
+        path=options.path,
+        sha256=options.sha256,
+        size=len(content),
+        format=model_format(options.path),
+        output=options.output,
+        classes=model.classes,
+        positive=model.positive,
+        trained_until=options.trained_until,
+        trained_after=trained_after,
+        golden=golden,
+        options=options,
+        facts=model.facts,
+    )
+
+
+_LOADED: dict[tuple[str, str, str], LoadedModel] = {}
+_LOCK = threading.Lock()
+
+
+def load(ref: ModelRef, schema: FeatureSchema, *, read: Read) -> LoadedModel:
+    """Return the model of `ref`, loaded at most once in this process; safe to call from several threads.
+
+    Raises:
+        ModelError: When the file is gone or is another one now, or can not be loaded here.
+    """
+    with _LOCK:
+        known = _LOADED.get(_key(ref.options, schema))
+    if known is not None:
+        return known
+    content = read_pinned(ref.path, ref.sha256, read, what="model", slug="")
+    return _load_once(ref.options, schema, content)
+
+
+def model_format(path: str) -> str:
+    """Return the format that the path's suffix names.
+
+    Raises:
+        ModelError: When the suffix is unknown.
+    """
+    suffix = PurePosixPath(path).suffix.lower()
+    if suffix not in FORMATS:
+        raise ModelError(
+            f"the model '{path}' has the suffix '{suffix}', which names no known format",
+            slug="FORMAT",
+            remedy=f"the suffixes are {', '.join(FORMATS)}",
+            path=path,
+        )
+    return FORMATS[suffix]
+
+
+def _load_once(options: ModelOptions, schema: FeatureSchema, content: bytes) -> LoadedModel:
+    kind = model_format(options.path)
+    with _LOCK:
+        key = _key(options, schema)
+        if key not in _LOADED:
+            model = _parse(kind, options, schema, content)
+            while len(_LOADED) >= _KEPT_MODELS:
+                del _LOADED[next(iter(_LOADED))]
+            _LOADED[key] = model
+        return _LOADED[key]
+
+
+def _parse(kind: str, options: ModelOptions, schema: FeatureSchema, content: bytes) -> LoadedModel:
+    from batchscore.model import joblib
+
+    loaders: Mapping[str, Callable[[ModelOptions, FeatureSchema, bytes], LoadedModel]] = {"joblib": joblib.load_model}
+    return loaders[kind](options, schema, content)
+
+
+def _key(options: ModelOptions, schema: FeatureSchema) -> tuple[str, str, str]:
+    return options.sha256, schema.digest, options.model_dump_json(include={"path", "output", "positive_class"})
+
+
+def _name(options: ModelOptions) -> str:
+    stem = PurePosixPath(options.path).stem
+    return re.sub(rf"[-_.]?v?{re.escape(options.version)}$", "", stem) or stem
+
+
+def _check_schema_digest(options: ModelOptions, schema: FeatureSchema) -> None:
+    if options.schema_sha256 is not None and options.schema_sha256 != schema.digest:
+        raise ModelError(
+            f"the feature schema '{schema.name}' {schema.version} has the digest {schema.digest}, "
+            f"but the model was released with {options.schema_sha256}",
+            slug="SCHEMA-DIGEST",
+            remedy="use the schema of the model's release, or release the model again with this one",
+        )
+
+
+def _check_trained_until(options: ModelOptions, day: date) -> bool:
+    after = options.trained_until is not None and date.fromisoformat(options.trained_until) > day
+    if after and not options.allow_trained_after:
+        raise ModelError(
+            f"the model {options.version} was trained on data until {options.trained_until}, "
+            f"which is after the snapshot's date {day.isoformat()}",
+            slug="TRAINED-AFTER",
+            remedy="use a model that was trained before, or set model.allow_trained_after: true, which is recorded",
+        )
+    return after
