@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchscore.drift import Drift, drift, drift_all
@@ -117,6 +117,7 @@ def test_profiles_with_different_floors_are_comparable() -> None:
     assert drift(profile_column(narrow), both).psi > 0.1
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(), max_size=40), st.lists(st.floats(), max_size=40))
 def test_drift_is_bounded(old: list[float], new: list[float]) -> None:
     """For any two columns the numbers are finite and in range, and the divergence is symmetric."""
@@ -130,6 +131,7 @@ def test_drift_is_bounded(old: list[float], new: list[float]) -> None:
     assert drift(first, first).psi == drift(first, first).js == 0
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(st.sampled_from("abcd"), st.integers(0, 9)),
     st.dictionaries(st.sampled_from("cdef"), st.integers(0, 9)),

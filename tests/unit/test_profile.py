@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
@@ -13,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchscore.plan import canonical_json
@@ -56,6 +59,7 @@ def parts_of(values: Sequence[object], shares: list[int], seed: int) -> list[lis
     return groups
 
 
+@settings(deadline=None)
 @given(st.lists(FLOATS.filter(math.isfinite), max_size=60))
 def test_sums_of_floats_are_exact(values: list[float]) -> None:
     """The sum and the sum of squares equal those of fractions, for any finite floats."""
@@ -66,6 +70,7 @@ def test_sums_of_floats_are_exact(values: list[float]) -> None:
 
 
 @pytest.mark.parametrize(("dtype", "low", "high"), [("int64", -(2**63), 2**63 - 1), ("uint64", 0, 2**64 - 1)])
+@settings(deadline=None)
 @given(data=st.data())
 def test_sums_of_integers_are_exact(data: st.DataObject, dtype: str, low: int, high: int) -> None:
     """Whole numbers beyond 2**53 keep their last digit."""
@@ -87,6 +92,18 @@ def test_sums_are_exact_where_numpy_is_not() -> None:
     assert Fraction(float(values.sum())) != total.fraction
 
 
+@pytest.mark.parametrize("size", [16_383, 16_384, 16_385, 50_000])
+def test_sums_of_full_chunks_are_exact(size: int) -> None:
+    """Where every limb of every value of a chunk is full, no sum of products leaves the whole numbers of a float."""
+    values = np.random.default_rng(size).uniform(1 - 2.0**-12, 1, size)
+    total, squares = moments(values)
+    wholes = [int(value * 2.0**60) for value in values.tolist()]
+
+    assert total.fraction == Fraction(sum(wholes), 2**60)
+    assert squares.fraction == Fraction(sum(whole * whole for whole in wholes), 2**120)
+
+
+@settings(deadline=None)
 @given(st.lists(FLOATS, max_size=40), SPLITS, st.integers(0, 9))
 def test_any_split_merges_to_the_same_bytes(values: list[float], shares: list[int], seed: int) -> None:
     """Profiles of parts, merged in any order, are the profile of the whole."""
@@ -117,6 +134,7 @@ def test_capped_bins_merge_to_the_same_bytes(dtype: str, seed: int) -> None:
     assert sum(count for _, _, count in whole.cells()) == whole.finite
 
 
+@settings(deadline=None)
 @given(st.lists(FLOATS.filter(math.isfinite), min_size=1, max_size=50))
 def test_every_value_lies_in_its_cell(values: list[float]) -> None:
     """Cells are ascending, cover every value, and count as plain counting does."""
@@ -146,6 +164,7 @@ def test_bins_are_narrow() -> None:
     assert edge(1023 * 32) == 1.0
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.none(), st.integers(0, 150).map("v{}".format)), max_size=300), SPLITS, st.integers(0, 9))
 def test_categories_merge_to_the_same_bytes(values: list[str | None], shares: list[int], seed: int) -> None:
     """Counts of kept categories are complete, whatever the split, also when most are dropped."""
@@ -261,6 +280,7 @@ def test_golden_profile() -> None:
     }
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=200), st.sampled_from([0.01, 0.25, 0.5, 0.95, 1.0]))
 def test_quantiles_are_within_a_bin(values: list[float], share: float) -> None:
     """A quantile is within 3.2 % of a value of that rank, and within the bounds."""
@@ -281,6 +301,7 @@ def test_mean_and_deviation_survive_cancellation() -> None:
     assert profile.std == math.sqrt(1.25)
 
 
+@settings(deadline=None)
 @given(st.fractions(min_value=0))
 def test_square_root_is_right(value: Fraction) -> None:
     """The integer square root agrees with an exact bound."""
@@ -328,12 +349,55 @@ def test_empty_columns_have_profiles() -> None:
     assert profile_column(pa.array([], pa.string())) == CategoricalProfile()
 
 
+@settings(deadline=None)
 @given(st.lists(FLOATS, max_size=30))
 def test_profiles_survive_json(values: list[float]) -> None:
     """A profile read back from JSON is the same profile."""
     profile = profile_column(pa.array(values, pa.float64()))
 
     assert from_dict(json.loads(canonical(profile))) == profile
+
+
+def test_chunks_and_slices_are_profiled_alike() -> None:
+    """Offsets, empty chunks and nulls of any layout make no difference."""
+    for dtype in (pa.int8(), pa.uint16(), pa.int64(), pa.uint64(), pa.float16(), pa.float32(), pa.float64()):
+        plain = pa.array([1, 2, None, 3], pa.int8()).cast(pa.int16()).cast(pa.float64()).cast(dtype)
+        sliced = pa.concat_arrays([pa.array([7, None], pa.float64()).cast(dtype), plain])[2:]
+        layouts = [sliced, pa.chunked_array([plain[:1], plain[1:1], plain[1:]]), pa.chunked_array([plain])]
+
+        assert {canonical(profile_column(layout)) for layout in layouts} == {canonical(profile_column(plain))}
+        assert profile_column(pa.chunked_array([], dtype)).rows == 0
+
+
+def test_profiling_does_not_import_pandas() -> None:
+    """A run that needs no pandas does not wait for it: pyarrow would import it at its first conversion."""
+    code = """
+import sys
+import numpy as np
+import pyarrow as pa
+from batchscore.profile import from_dict, merge_all, profile_scores, profile_table
+from batchscore.profile.buffers import texts
+from batchscore.schema import Feature, FeatureSchema
+
+size = pa.Array.from_buffers(pa.float64(), 300, [None, pa.py_buffer(np.arange(300.0))])
+columns = [size, size.cast(pa.int64()).cast(pa.timestamp("us")), texts(f"{i}" * 60 for i in range(300))]
+columns += [size.cast(pa.bool_()), columns[2].dictionary_encode(), columns[2].cast(pa.string_view())]
+names = ["size", "at", "kind", "flag", "coded", "view"]
+dtypes = ["float64", "timestamp[us]", "string", "bool", "string", "string"]
+features = tuple(Feature(name=name, dtype=dtype) for name, dtype in zip(names, dtypes))
+schema = FeatureSchema(name="s", version="1", features=features)
+profiles = profile_table(pa.Table.from_arrays(columns, names), schema)
+merged = merge_all([profiles, profiles])
+assert {name: from_dict(p.to_dict()) for name, p in merged.items()} == merged
+profile_scores(np.array([0.5]), probability=True)
+assert "pandas" not in sys.modules
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(  # noqa: S603 - our own interpreter and code
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_profiles_of_different_kinds_do_not_merge() -> None:

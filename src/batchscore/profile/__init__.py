@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from batchscore.profile import categorical, numeric
+from batchscore.profile import buffers, categorical, numeric
 from batchscore.profile.categorical import CategoricalProfile
 from batchscore.profile.numeric import NumericProfile, histogram, profile_scores, quantiles
 from batchscore.schema import Feature, FeatureSchema
@@ -67,8 +67,7 @@ def profile_column(column: Column) -> Profile:
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
         return categorical.profile(column, ())
     present = pc.drop_null(column) if column.null_count else column
-    values = present.to_numpy() if isinstance(present, pa.ChunkedArray) else present.to_numpy(zero_copy_only=False)
-    return numeric.profile(values, nulls=column.null_count)
+    return numeric.profile(buffers.numbers(present), nulls=column.null_count)
 
 
 def merge(first: Profile, second: Profile) -> Profile:

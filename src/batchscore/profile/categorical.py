@@ -16,6 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from batchscore.profile import buffers
+
 MOST_CATEGORIES = 64
 LONGEST_TEXT = 56
 
@@ -66,10 +68,10 @@ def profile(column: pa.Array | pa.ChunkedArray, declared: Iterable[str]) -> Cate
         declared: The categories of the schema, as text.
     """
     raw = tuple(declared)
-    names = tuple(sorted(_labels(_array(raw))))
+    names = tuple(sorted(_labels(buffers.texts(raw))))
     distinct = pc.value_counts(_countable(column))
-    values, counts = distinct.field("values"), distinct.field("counts").to_numpy()
-    valid = values.is_valid().to_numpy(zero_copy_only=False)
+    values, counts = distinct.field("values"), buffers.numbers(distinct.field("counts"))
+    valid = buffers.flags(values.is_valid())
     texts = values.drop_null().cast(pa.large_string())
     kept, other = _kept(texts, counts[valid], (*raw, *names))
     return CategoricalProfile(
@@ -88,7 +90,7 @@ def merge(first: CategoricalProfile, second: CategoricalProfile) -> CategoricalP
     counts = dict(first.counts)
     for text, count in second.counts.items():
         counts[text] = counts.get(text, 0) + count
-    kept, other = _kept(_array(counts), np.array([*counts.values()], dtype=np.int64), first.declared)
+    kept, other = _kept(buffers.texts(counts), np.array([*counts.values()], dtype=np.int64), first.declared)
     return CategoricalProfile(
         rows=first.rows + second.rows,
         nulls=first.nulls + second.nulls,
@@ -119,22 +121,20 @@ def _countable(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray
     return column
 
 
-def _array(texts: Iterable[str]) -> pa.LargeStringArray:
-    return pa.array(list(texts), type=pa.large_string())
-
-
 def _kept(
     texts: pa.LargeStringArray, counts: NDArray[np.int64], declared: tuple[str, ...]
 ) -> tuple[dict[str, int], int]:
     """Return the counts of the categories to keep, by sorted label, and the rows of all others."""
-    is_free = pc.invert(pc.is_in(texts, value_set=_array(declared))).to_numpy(zero_copy_only=False)
+    is_free = ~buffers.flags(pc.is_in(texts, value_set=buffers.texts(declared)))
     if int(is_free.sum()) > MOST_CATEGORIES:
         chosen = ~is_free
         chosen[_smallest(texts, np.flatnonzero(is_free))] = True
     else:
         chosen = np.ones(len(texts), dtype=bool)
     kept: dict[str, int] = {}
-    for label, count in zip(_labels(texts.filter(pa.array(chosen))), counts[chosen].tolist(), strict=True):
+    for label, count in zip(
+        _labels(buffers.taken(texts, np.flatnonzero(chosen))), counts[chosen].tolist(), strict=True
+    ):
         kept[label] = kept.get(label, 0) + count
     return dict(sorted(kept.items())), int(counts[~chosen].sum())
 
@@ -144,7 +144,7 @@ def _smallest(texts: pa.LargeStringArray, free: NDArray[np.int64]) -> NDArray[np
     hashes = _hashes(texts)[free]
     bound = np.partition(hashes, MOST_CATEGORIES - 1)[MOST_CATEGORIES - 1]
     near = free[hashes <= bound]
-    labels = _labels(texts.take(pa.array(near)))
+    labels = _labels(buffers.taken(texts, near))
     ranked = sorted(zip(hashes[hashes <= bound].tolist(), labels, near.tolist(), strict=True))
     return np.array([place for _, _, place in ranked[:MOST_CATEGORIES]], dtype=np.int64)
 
@@ -163,7 +163,7 @@ def _labels(texts: pa.LargeStringArray) -> list[str]:
 
 def _hashes(texts: pa.LargeStringArray) -> NDArray[np.uint64]:
     """Hash texts by their first 4096 bytes and their length; a label made by `_labels` has the hash that it ends in."""
-    lengths = pc.binary_length(texts).to_numpy()
+    lengths = buffers.numbers(pc.binary_length(texts))
     starts = np.frombuffer(texts.buffers()[1], dtype=np.int64)[texts.offset : texts.offset + len(texts)]
     data = np.frombuffer(texts.buffers()[2] or b"", dtype=np.uint8)
     sizes = np.minimum(lengths, _HASHED_BYTES)
@@ -206,6 +206,6 @@ def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 def _relabelled(texts: pa.LargeStringArray, hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
     pattern = f"^(?s:.{{{_PREFIX}}})…[0-9a-f]{{16}}$"
-    for place in np.flatnonzero(pc.match_substring_regex(texts, pattern).to_numpy(zero_copy_only=False)).tolist():
+    for place in np.flatnonzero(buffers.flags(pc.match_substring_regex(texts, pattern))).tolist():
         hashes[place] = int(texts[place].as_py()[-16:], 16)
     return hashes
