@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import getpass
+import json
 import secrets
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from batchscore import text
 from batchscore.check import Checked, check_date, load_schema, verify_model
 from batchscore.config import RunConfig, load_config
 from batchscore.errors import UsageError
+from batchscore.judge import baseline_of, volume_record
 from batchscore.logs import logger
-from batchscore.run import Progress, Request, open_output
+from batchscore.plan import differences
+from batchscore.run import Progress, Request, open_output, run_privately
 from batchscore.run import run as run_date
 from batchscore.store import Commit, Store, holder
 from batchscore.text import Answer
@@ -74,7 +77,10 @@ def run(
     answer = _published(config_files, config, store, result.commit)
     resumed = [f"reused {result.reused} finished partitions of an earlier attempt"] if result.reused else []
     already = (
-        [f"{given_date} is published already, from the same inputs (revision {result.commit.number}): nothing to do", ""]
+        [
+            f"{given_date} is published already, from the same inputs (revision {result.commit.number}): nothing to do",
+            "",
+        ]
         if result.status == "unchanged"
         else []
     )
@@ -97,15 +103,21 @@ def validate(config_files: Sequence[str], given_date: str | None, overrides: Seq
     """Check all that needs no cluster."""
     config = load_config(config_files, overrides)
     if given_date is None:
-        schema, digest = load_schema(config)
-        model = verify_model(config, schema, digest, None)
-        facts = [("configuration", "ok"), ("schema", f"{schema.name} {schema.version}, {len(schema.features)} features")]
+        schema, _ = load_schema(config)
+        model = verify_model(config, schema, date.max)
+        facts = [
+            ("configuration", "ok"),
+            ("schema", f"{schema.name} {schema.version}, {len(schema.features)} features"),
+        ]
         facts += [("model", f"{model.name} {model.version}, {model.format}, sha256 {model.sha256[:12]}…: ok")]
         return Answer(text="\n".join(text.pairs(facts)), document={"valid": True, "model": model.record()})
     checked = check_date(config, parse_day(given_date))
     open_output(config)
     lines = text.pairs(_checked_facts(checked))
-    return Answer(text="\n".join([*lines, "everything that can be checked without a cluster is in order"]), document={"valid": True, **_plan_document(checked)})
+    return Answer(
+        text="\n".join([*lines, "everything that can be checked without a cluster is in order"]),
+        document={"valid": True, **_plan_document(checked)},
+    )
 
 
 @contextmanager
@@ -113,9 +125,17 @@ def _progress() -> Iterator[Progress]:
     """Show a bar on a terminal, and a log line each 10 % elsewhere."""
     if sys.stderr.isatty():
         from rich.console import Console  # noqa: PLC0415 - only terminals need it
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+        from rich.progress import Progress as Bar
 
-        with Bar(TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
+        with Bar(
+            TextColumn("scoring"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        ) as bar:
             task = bar.add_task("scoring", total=None)
             yield lambda done, total: bar.update(task, completed=done, total=total)
         return
@@ -136,14 +156,14 @@ def plan(config_files: Sequence[str], given_date: str, overrides: Sequence[str],
     config = load_config(config_files, overrides)
     checked = check_date(config, parse_day(given_date))
     store = open_output(config)
-    state, baseline = _state(store, checked), _baseline(store, checked)
-    document = {**_plan_document(checked), "state": state, "volume": baseline.record()}
+    state, baseline = _state(store, checked), baseline_of(store, checked)
+    document = {**_plan_document(checked), "state": state, "volume": volume_record(baseline)}
     if output is not None:
         _write(output, json.dumps(document, indent=2) + "\n")
     target = f"{config.output.path}/{given_date}"
     facts = [
         *_checked_facts(checked),
-        ("volume", text.volume_text(checked.plan.rows, baseline.record())),
+        ("volume", text.volume_text(checked.plan.rows, volume_record(baseline))),
         ("partitions", f"{len(checked.plan.partitions):,} of about {config.partition.rows:,} rows, {_workers(config)}"),
         ("write", f"{target}/{{predictions.parquet, summary_metrics.json, manifest.json, metadata.json}}"),
         ("push", config.metrics.pushgateway or "nothing: metrics.pushgateway is not set"),
@@ -158,9 +178,21 @@ def runs(config_files: Sequence[str], last: int) -> Answer:
     config = load_config(config_files)
     store = open_output(config)
     records = [record for day in store.dates()[-last:] for record in _ledger_rows(store, day)]
-    records += [_held_row(held) for day in store.held_dates() for held in store.held(day) if held.state == "open"]
+    records += [record for day in store.held_dates() for record in _held_rows(store, day)]
     header = ("date", "rev", "state", "rows", "flagged", "set aside", "seconds", "model", "type", "by", "why")
-    columns = ("date", "revision", "state", "rows", "flagged", "rejected", "seconds", "model", "run_type", "by", "reason")
+    columns = (
+        "date",
+        "revision",
+        "state",
+        "rows",
+        "flagged",
+        "rejected",
+        "seconds",
+        "model",
+        "run_type",
+        "by",
+        "reason",
+    )
     lines = text.table([[record[name] for name in columns] for record in records], header)
     return Answer(text="\n".join(lines) if records else "nothing is published yet", document={"runs": records})
 
@@ -170,9 +202,11 @@ def verify(config_files: Sequence[str], given_date: str) -> Answer:
     config = load_config(config_files)
     found = open_output(config).verify(parse_day(given_date).isoformat())
     problems = [asdict(problem) for problem in found.problems]
-    counted = f"{found.files:,} files, {text.size(found.bytes)}, {found.commits} revisions"
+    counted = f"{found.files:,} files, {text.size(found.bytes)}, {found.revisions} revisions"
     if not problems:
-        return Answer(text=f"VERIFIED {given_date}: {counted}; every byte is what was published", document={"verified": True})
+        return Answer(
+            text=f"VERIFIED {given_date}: {counted}; every byte is what was published", document={"verified": True}
+        )
     lines = [f"DAMAGED {given_date}: {len(problems)} problems in {counted}"]
     lines += [f"  {problem['path']}: {problem['fact']}" for problem in problems]
     return Answer(text="\n".join(lines), document={"verified": False, "problems": problems}, exit_code=3)
@@ -195,9 +229,15 @@ def _checked_facts(checked: Checked) -> list[tuple[str, object]]:
     ignored = f"{len(checked.ignored)}: {', '.join(checked.ignored)}" if checked.ignored else "none"
     return [
         ("read", f"{checked.snapshot}: {len(plan.inputs):,} files, {plan.rows:,} rows, {text.size(size)}"),
-        ("contract", f"{checked.schema.name} {checked.schema.version}: {len(checked.schema.features)} features, {len(plan.inputs)} of {len(plan.inputs)} footers ok"),
+        (
+            "contract",
+            f"{checked.schema.name} {checked.schema.version}: {len(checked.schema.features)} features, {len(plan.inputs)} of {len(plan.inputs)} footers ok",
+        ),
         ("columns ignored", ignored),
-        ("model", f"{model.name} {model.version}, {model.format}, sha256 {model.sha256[:12]}…, {', '.join(model.score_names)}"),
+        (
+            "model",
+            f"{model.name} {model.version}, {model.format}, sha256 {model.sha256[:12]}…, {', '.join(model.score_names)}",
+        ),
     ]
 
 
@@ -223,7 +263,10 @@ def _state(store: Store, checked: Checked) -> dict[str, Any]:
         resumed = f", of which {finished} partitions are finished already" if finished else ""
         return {"action": "publish", "text": f"nothing exists at the target: revision 1 to publish{resumed}"}
     if head.input_id == checked.plan.input_id:
-        return {"action": "none", "text": f"published already from the same inputs, as revision {head.number}: nothing to do"}
+        return {
+            "action": "none",
+            "text": f"published already from the same inputs, as revision {head.number}: nothing to do",
+        }
     before = store.published(day).document("manifest.json")["plan"]
     found = [str(difference) for difference in differences(before, checked.plan.record())]
     return {
@@ -285,7 +328,11 @@ def replay(config_files: Sequence[str], given_date: str, overrides: Sequence[str
     causes = [f"  the plan differs in {cause}" for cause in found.causes]
     document = {**asdict(found), "same": found.mismatch is None}
     if found.mismatch is None:
-        proven = "byte for byte" if found.same_bytes == found.parts else f"in every value ({found.parts - found.same_bytes} parts are other bytes)"
+        proven = (
+            "byte for byte"
+            if found.same_bytes == found.parts
+            else f"in every value ({found.parts - found.same_bytes} parts are other bytes)"
+        )
         return Answer(text="\n".join([f"SAME {given_date}: {found.parts} parts, {proven}", *causes]), document=document)
     first = found.mismatch
     lines = [
@@ -381,7 +428,7 @@ def _revision(text: str) -> int | None:
     return int(text) if text else None
 
 
-def _state_held(store: Store, day: str) -> Iterator[dict[str, Any]]:
+def _held_rows(store: Store, day: str) -> Iterator[dict[str, Any]]:
     for held in store.held(day):
         if held.state == "open":
             yield {

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import PurePosixPath
+
+import pyarrow as pa
 
 from batchscore import __version__, infer, ingest, model, sources
 from batchscore.config import RunConfig, deciding_keys
-from batchscore.errors import ConfigError
-from batchscore.infer import BLOCK_ROWS
+from batchscore.errors import ConfigError, ContractError
 from batchscore.ingest import Footer
 from batchscore.model import ModelRef
 from batchscore.parts import ROW_GROUP_ROWS, WRITER
 from batchscore.plan import Plan, split
 from batchscore.postprocess import RESERVED, check_options
-from batchscore.preprocess import check_columns, raise_violations
+from batchscore.preprocess import ARROW_TYPES, check_columns, extra_columns, raise_violations
 from batchscore.schema import FeatureSchema, read_schema
 
 DECIDING_LIBRARIES = ("numpy", "pyarrow", "scikit-learn", "scipy", "joblib", "pandas")
@@ -41,14 +43,19 @@ class Checked:
     """The snapshot's path, with the date filled in."""
     footers: tuple[Footer, ...]
     """The snapshot's files, in order."""
-    passthrough: tuple[str, ...]
-    """Input columns that are carried along, in output order."""
+    carried: tuple[tuple[str, pa.DataType], ...]
+    """The id and the input columns that are carried along, in output order, with their types."""
     ignored: tuple[str, ...]
     """Input columns that nobody reads, sorted."""
     plan: Plan
     """What will be read and scored, and the identity of the result."""
     model: ModelRef
     """The verified model."""
+
+    @property
+    def snapshot_name(self) -> str:
+        """The snapshot's name: the last part of its path, without the suffix."""
+        return PurePosixPath(self.snapshot).name.removesuffix(".parquet")
 
 
 def versions() -> dict[str, str]:
@@ -67,7 +74,7 @@ def check_date(config: RunConfig, day: date) -> Checked:
     """
     schema, schema_sha256 = load_schema(config)
     with ThreadPoolExecutor(max_workers=1) as pool:
-        verified = pool.submit(verify_model, config, schema, schema_sha256, day)
+        verified = pool.submit(verify_model, config, schema, day)
         try:
             return _checked(config, day, schema, schema_sha256, verified)
         except BaseException:
@@ -95,43 +102,47 @@ def load_schema(config: RunConfig) -> tuple[FeatureSchema, str]:
     return schema, sha256(content).hexdigest()
 
 
-def verify_model(config: RunConfig, schema: FeatureSchema, schema_sha256: str, day: date) -> ModelRef:
+def verify_model(config: RunConfig, schema: FeatureSchema, day: date) -> ModelRef:
     """Verify the model of one date.
 
     Raises:
         ModelError: When the model is missing, refused or incompatible.
     """
     check_options(config.postprocess, config.calibration, config.model.output)
-    return model.verify(config.model, schema, schema_sha256, day, read=sources.read, score=infer.score)
+    return model.verify(config.model, schema, day, read=sources.read, score=infer.score)
 
 
 def _checked(
     config: RunConfig, day: date, schema: FeatureSchema, schema_sha256: str, verified: Future[ModelRef]
 ) -> Checked:
     snapshot = ingest.resolve(config.snapshot.path, day)
-    ingest.wait_for_snapshot(config.snapshot, snapshot, day)
-    passthrough = config.output.passthrough
-    wanted = None if passthrough == "all" else (config.snapshot.id, *schema.names, *passthrough)
-    footers = ingest.list_snapshot(snapshot, wanted, allow_empty=config.snapshot.allow_empty)
-    present = [column.name for column in footers[0].columns] if footers else []
-    carried = tuple(n for n in present if n != config.snapshot.id) if passthrough == "all" else tuple(passthrough)
+    ingest.wait_for_snapshot(config.snapshot, snapshot, date=day)
+    id_column, passthrough = config.snapshot.id, config.output.passthrough
+    wanted = None if passthrough == "all" else (id_column, *schema.names, *passthrough)
+    ready = ingest.ready_path(config.snapshot, snapshot, day)
+    footers = ingest.list_snapshot(snapshot, wanted, allow_empty=config.snapshot.allow_empty, ready=ready)
     raise_violations(
-        check_columns(footers, schema, config.snapshot.id, carried, config.snapshot.extra_columns), len(footers)
+        check_columns(
+            footers,
+            schema,
+            id_column=id_column,
+            passthrough=passthrough,
+            extra_columns=config.snapshot.extra_columns,
+        )
     )
-    partitions = split([footer.file for footer in footers], config.partition.rows)
+    files = [footer.file for footer in footers]
+    partitions = split(files, config.partition.rows)
     ingest.check_sizes(partitions, config.partition.max_bytes)
-    reference = verified.result()
     plan = Plan(
         pipeline=config.pipeline,
         date=day.isoformat(),
-        inputs=tuple(footer.file for footer in footers),
+        inputs=tuple(files),
         config=deciding_keys(config),
         artifacts=_artifacts(config, schema),
-        scoring={"block_rows": BLOCK_ROWS, "row_group_rows": ROW_GROUP_ROWS, **WRITER},
+        scoring={"block_rows": infer.BLOCK_ROWS, "row_group_rows": ROW_GROUP_ROWS, **WRITER},
         versions=versions(),
         partitions=partitions,
     )
-    read = {config.snapshot.id, *schema.names, *carried}
     return Checked(
         config=config,
         day=day,
@@ -139,11 +150,26 @@ def _checked(
         schema_sha256=schema_sha256,
         snapshot=snapshot,
         footers=footers,
-        passthrough=carried,
-        ignored=tuple(sorted({c.name for footer in footers for c in footer.columns} - read)),
+        carried=_carried(config, footers),
+        ignored=extra_columns(footers, schema, id_column=id_column, passthrough=passthrough),
         plan=plan,
-        model=reference,
+        model=verified.result(),
     )
+
+
+def _carried(config: RunConfig, footers: Sequence[Footer]) -> tuple[tuple[str, pa.DataType], ...]:
+    """Return the id and the passed-through columns with their types, which are the same in all files."""
+    id_column, passthrough = config.snapshot.id, config.output.passthrough
+    types = {column.name: column.dtype for column in footers[0].columns}
+    others = [name for name in types if name != id_column] if passthrough == "all" else passthrough
+    unfit = [name for name in others if types[name] not in ARROW_TYPES]
+    if unfit:
+        raise ContractError(
+            f"column '{unfit[0]}' is {types[unfit[0]]}, which can not be passed through",
+            slug="PASSTHROUGH-TYPE",
+            remedy="take it out of output.passthrough, or have the snapshot hold a plain type",
+        )
+    return tuple((name, ARROW_TYPES[types[name]]) for name in (id_column, *others))
 
 
 def _artifacts(config: RunConfig, schema: FeatureSchema) -> Mapping[str, str]:

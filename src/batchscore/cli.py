@@ -33,12 +33,17 @@ app = typer.Typer(
 Configs = Annotated[
     list[str], typer.Option("--config", "-c", help="Configuration file; repeat it, later files override key by key.")
 ]
-Date = Annotated[str, typer.Option("--date", "-d", help="The snapshot's date (2013-02-08), or `scheduled` in a CronJob.")]
+Date = Annotated[
+    str, typer.Option("--date", "-d", help="The snapshot's date (2013-02-08), or `scheduled` in a CronJob.")
+]
 OptionalDate = Annotated[str | None, typer.Option("--date", "-d", help="Check this date's snapshot too.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="Override one key: section.key=value; repeatable.")]
 Reason = Annotated[str | None, typer.Option("--reason", help="Why; kept in the commit record.")]
+RequiredReason = Annotated[str, typer.Option("--reason", help="Why; kept for ever.")]
 By = Annotated[str | None, typer.Option("--by", help="Who; by default the login.")]
-RunType = Annotated[str | None, typer.Option("--run-type", help="scheduled, backfill or manual; by default worked out.")]
+RunType = Annotated[
+    str | None, typer.Option("--run-type", help="scheduled, backfill or manual; by default worked out.")
+]
 Revision = Annotated[int | None, typer.Option("--revision", min=1, help="A revision; by default the newest.")]
 
 _COMMON = {
@@ -59,9 +64,13 @@ def main() -> None:
         app()
     except BatchscoreError as error:
         _leave(error)
+    except Exception as error:  # noqa: BLE001 - the last border: a bug gets a code and a sentence too
+        _leave(_bug(error))
 
 
-def command(group: typer.Typer = app, name: str | None = None) -> Callable[[Callable[..., Answer]], Callable[..., None]]:
+def command(
+    group: typer.Typer = app, name: str | None = None
+) -> Callable[[Callable[..., Answer]], Callable[..., None]]:
     """Register a function as a command: it takes the common options too, and what it answers is printed."""
 
     def register(function: Callable[..., Answer]) -> Callable[..., None]:
@@ -130,16 +139,18 @@ def run(
     overrides: Overrides = None,
     republish: Annotated[bool, typer.Option("--republish", help="Publish a new revision of a published date.")] = False,  # noqa: FBT002
     reason: Reason = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Score the first N rows; publish nothing.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Score the first N rows; publish nothing.")
+    ] = None,
     run_type: RunType = None,
     by: By = None,
 ) -> Answer:
     """Score one date and publish it, all at once or not at all."""
     from batchscore import answers  # noqa: PLC0415
 
-    return answers.run(
-        config, date, overrides or [], republish=republish, reason=reason, limit=limit, run_type=run_type, by=by
-    )
+    if limit is not None:
+        return answers.limited(config, date, overrides or [], limit)
+    return answers.run(config, date, overrides or [], republish=republish, reason=reason, run_type=run_type, by=by)
 
 
 @command()
@@ -164,6 +175,47 @@ def verify(config: Configs, date: Date) -> Answer:
     from batchscore import answers  # noqa: PLC0415
 
     return answers.verify(config, date)
+
+
+@command()
+def diff(
+    config: Configs,
+    old: Annotated[str, typer.Argument(metavar="D1", help="A date, or a revision of it: 2013-02-08@1.")],
+    new: Annotated[str, typer.Argument(metavar="D2", help="A date, or a revision of it.")],
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit 3 when they differ.")] = False,  # noqa: FBT002
+) -> Answer:
+    """Compare two published dates or revisions."""
+    from batchscore import answers  # noqa: PLC0415
+
+    return answers.diff(config, old, new, exit_code=exit_code)
+
+
+@command()
+def release(config: Configs, date: Date, reason: RequiredReason, by: By = None) -> Answer:
+    """Publish the newest held run of a date, exactly as it was scored."""
+    from batchscore import answers  # noqa: PLC0415
+
+    return answers.release(config, date, reason=reason, by=by)
+
+
+@command()
+def discard(config: Configs, date: Date, reason: RequiredReason, by: By = None) -> Answer:
+    """Drop the newest held run of a date."""
+    from batchscore import answers  # noqa: PLC0415
+
+    return answers.discard(config, date, reason=reason, by=by)
+
+
+@command()
+def gc(
+    config: Configs,
+    days: Annotated[float, typer.Option("--days", min=0, help="Leave alone what was touched within so many days.")] = 7,
+    delete: Annotated[bool, typer.Option("--delete", help="Remove it; by default it is only listed.")] = False,  # noqa: FBT002
+) -> Answer:
+    """List, or remove, what no commit and no held run needs."""
+    from batchscore import answers  # noqa: PLC0415
+
+    return answers.gc(config, days=days, delete=delete)
 
 
 @command()
@@ -199,6 +251,17 @@ def _raise_interrupted(_signal: int, _frame: FrameType | None) -> NoReturn:
     raise Interrupted("interrupted", remedy="run the same command again: it resumes")
 
 
+def _bug(error: Exception) -> BatchscoreError:
+    import traceback  # noqa: PLC0415
+
+    return BatchscoreError(
+        f"an error that batchscore did not foresee: {type(error).__name__}: {error}",
+        slug="UNEXPECTED",
+        remedy="report it with the traceback that `-v` prints",
+        traceback="".join(traceback.format_exception(error)),
+    )
+
+
 def _leave(error: BatchscoreError) -> NoReturn:
     """Print the error and exit with its code, at once: a worker thread in the middle of a task is not waited for."""
     if "--json" in sys.argv:
@@ -208,10 +271,8 @@ def _leave(error: BatchscoreError) -> NoReturn:
     if error.remedy:
         typer.echo(f"help: {error.remedy}", err=True)
     typer.echo(error.context.get("state") or "Nothing was published.", err=True)
-    if {"-v", "--verbose"} & set(sys.argv):
-        import traceback  # noqa: PLC0415
-
-        traceback.print_exception(error)
+    if {"-v", "--verbose"} & set(sys.argv) and "traceback" in error.context:
+        typer.echo(error.context["traceback"], err=True)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(error.exit_code)

@@ -142,7 +142,9 @@ def _override(text: str) -> dict[str, Any]:
     keys = path.strip().split(".")
     if not sign or not all(keys):
         raise ConfigError(
-            f"--set {text!r} is not of the form section.key=value", slug="SET", remedy="such as postprocess.threshold=0.8"
+            f"--set {text!r} is not of the form section.key=value",
+            slug="SET",
+            remedy="such as postprocess.threshold=0.8",
         )
     content: Any = value if _is_text(RunConfig, keys) else parse_yaml(value, source=f"--set {path}")
     for key in reversed(keys):

@@ -7,7 +7,6 @@ import pyarrow as pa
 from batchscore.check import Checked
 from batchscore.errors import ContractError
 from batchscore.ids import ByteRun, Duplicate, confirm, merge_ranges
-from batchscore.ids.hashing import WORD
 from batchscore.ingest import PartitionReader
 from batchscore.preprocess import locate
 from batchscore.report import Totals

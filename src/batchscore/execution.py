@@ -57,11 +57,10 @@ class Execution:
     @contextmanager
     def connected(self, connect: Callable[[], AbstractContextManager[Workers]], seconds: float) -> Iterator[Workers]:
         """Start the workers and score with them, within a deadline; the seconds are those of `cluster` and `score`."""
-        with deadline(seconds, "scoring"), self.watch("cluster"):
-            with connect() as workers:
-                self.workers = workers.count
-                with self.watch("score"):
-                    yield workers
+        with deadline(seconds, "scoring"), self.watch("cluster"), connect() as workers:
+            self.workers = workers.count
+            with self.watch("score"):
+                yield workers
 
     def publishing(self) -> None:
         """Note that publishing begins; its seconds end where metadata.json is written."""

@@ -8,10 +8,11 @@ from typing import Any
 
 from batchscore import gate, ledger, sources
 from batchscore.check import Checked
-from batchscore.drift import Reference, drift_all, read_reference
+from batchscore.drift import drift_all
 from batchscore.errors import ConfigError, Held
 from batchscore.gate import Verdict
 from batchscore.history import VolumeBaseline, next_deadline, volume_baseline
+from batchscore.reference import Reference, read_reference
 from batchscore.report import Totals
 from batchscore.store import Store
 

@@ -10,9 +10,9 @@ from typing import Any
 from batchscore import history
 from batchscore.check import Checked
 from batchscore.errors import OutputExists
-from batchscore.ingest import digest_of_ranges
 from batchscore.gate import VolumeOptions
 from batchscore.history import VolumePoint
+from batchscore.ingest import digest_of_ranges
 from batchscore.metrics import RunType
 from batchscore.store import Commit, Store
 

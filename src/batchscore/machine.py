@@ -44,7 +44,9 @@ def hardware() -> dict[str, Any]:
     }
     # Only what is loaded anyway: neither library is imported to be described.
     if "numpy" in sys.modules:
-        from numpy._core._multiarray_umath import __cpu_features__  # noqa: PLC0415 - the only place that knows
+        from numpy._core._multiarray_umath import (  # type: ignore[import-not-found]  # noqa: PLC0415 - knows it alone
+            __cpu_features__,
+        )
 
         facts["simd"] = sorted(name for name, present in __cpu_features__.items() if present)
     if "threadpoolctl" in sys.modules:

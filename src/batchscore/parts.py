@@ -98,7 +98,9 @@ def read_part(data: bytes | memoryview) -> pa.Table:
 def canonical_table(table: pa.Table) -> pa.Table:
     """Return `table` in one chunk per column, without metadata, floats normalised."""
     columns = [_canonical(table.column(index)) for index in range(table.num_columns)]
-    fields = [pa.field(field.name, column.type, field.nullable) for field, column in zip(table.schema, columns, strict=True)]
+    fields = [
+        pa.field(field.name, column.type, field.nullable) for field, column in zip(table.schema, columns, strict=True)
+    ]
     return pa.Table.from_arrays(columns, schema=pa.schema(fields))
 
 
@@ -162,17 +164,21 @@ def _normal_floats(array: pa.Array) -> pa.Array:
     return pa.Array.from_buffers(array.type, len(array), [validity, pa.py_buffer(plain)], array.null_count)
 
 
-def _canonical_buffers(array: pa.Array) -> list[memoryview | bytes]:
-    nulls = [memoryview(_bits(array.is_null()))] if array.null_count else [b""]
+def _canonical_buffers(array: pa.Array) -> list[bytes]:
+    nulls = [_bits(array.is_null()).tobytes()] if array.null_count else [b""]
     if pa.types.is_string(array.type):
         filled = pc.fill_null(array, "") if array.null_count else array
         lengths = values_of(pc.binary_length(filled), np.int32)
-        offsets = np.frombuffer(filled.buffers()[1], np.int32, count=filled.offset + len(filled) + 1) if len(filled) else [0, 0]
+        offsets = (
+            np.frombuffer(filled.buffers()[1], np.int32, count=filled.offset + len(filled) + 1)
+            if len(filled)
+            else [0, 0]
+        )
         start, stop = (int(offsets[filled.offset]), int(offsets[-1])) if len(filled) else (0, 0)
         text = filled.buffers()[2]
-        return [*nulls, memoryview(np.ascontiguousarray(lengths)), memoryview(text)[start:stop] if text else b""]
+        return [*nulls, lengths.tobytes(), text[start:stop].to_pybytes() if text else b""]
     if pa.types.is_boolean(array.type):
-        return [*nulls, memoryview(_bits(pc.fill_null(array, fill_value=False)))]
+        return [*nulls, _bits(pc.fill_null(array, fill_value=False)).tobytes()]
     width = array.type.bit_width // 8
     values = values_of(array, np.dtype(f"V{width}"))
     if array.null_count:

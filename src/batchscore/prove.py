@@ -11,12 +11,11 @@ from datetime import date
 from itertools import accumulate
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from batchscore.check import check_date
 from batchscore.config import RunConfig
-from batchscore.parts import canonical_table, values_of
+from batchscore.parts import canonical_table
 from batchscore.plan import Difference, differences
 from batchscore.run import Clock, Progress, Request, run_privately
 from batchscore.store import Published, Store, open_store
@@ -114,9 +113,7 @@ def first_difference(old: pa.Table, new: pa.Table, id_column: str) -> Mismatch |
     if old.num_rows != new.num_rows:
         return Mismatch(partition=0, row_id=None, column="rows", published=old.num_rows, replayed=new.num_rows)
     firsts = [
-        (row, name)
-        for name in old.column_names
-        if (row := _first_row(old.column(name), new.column(name))) is not None
+        (row, name) for name in old.column_names if (row := _first_row(old.column(name), new.column(name))) is not None
     ]
     if not firsts:
         return None
@@ -137,4 +134,6 @@ def _first_row(old: pa.ChunkedArray, new: pa.ChunkedArray) -> int | None:
     if one.type != other.type:
         return 0
     left, right = one.to_pylist(), other.to_pylist()
-    return next((row for row, (a, b) in enumerate(zip(left, right, strict=True)) if a != b and not (a != a and b != b)), 0)  # noqa: PLR0124 - NaN
+    return next(
+        (row for row, (a, b) in enumerate(zip(left, right, strict=True)) if a != b and not (a != a and b != b)), 0
+    )  # noqa: PLR0124 - NaN

@@ -7,13 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 from batchscore import ledger
 from batchscore.check import Checked, check_date
-from batchscore.cluster import Workers, connect
+from batchscore.cluster import connect
 from batchscore.config import RunConfig
-from batchscore.deadline import deadline
 from batchscore.documents import manifest_document, summary_document
 from batchscore.duplicates import check_unique
 from batchscore.errors import BatchscoreError, Held, StateDamaged, exit_code
@@ -158,9 +157,7 @@ def _score_and_publish(
     return Result(status=status, commit=commit, reused=execution.reused, warnings=judgement.warnings)
 
 
-def run_privately(
-    request: Request, checked: Checked, store: Store, clock: Clock, progress: Progress
-) -> Published:
+def run_privately(request: Request, checked: Checked, store: Store, clock: Clock, progress: Progress) -> Published:
     """Score a checked date into a store that nobody else reads: no gate, no lease, no metrics.
 
     Raises:
@@ -204,7 +201,7 @@ def job_of(checked: Checked, store: Store, run_id: str) -> Job:
     return Job(
         work=store.work(checked.plan),
         id_column=config.snapshot.id,
-        passthrough=checked.passthrough,
+        carried=checked.carried,
         schema=checked.schema,
         model=checked.model,
         calibration=config.calibration,
@@ -224,7 +221,7 @@ def check_totals(checked: Checked, store: Store, totals: Totals) -> None:
         StateDamaged: When a sum does not close.
     """
     rows = totals.rows()
-    check_budget(checked.config.rows, rows["rejected"], rows["read"], totals.rejected)
+    check_budget(rows["rejected"], rows["read"], dict(totals.rejected), checked.config.rows)
     unbalanced = totals.unbalanced(checked.plan.planned_rows)
     if unbalanced:
         raise StateDamaged(
@@ -289,7 +286,11 @@ def _other_versions(store: Store, commit: Commit, checked: Checked) -> tuple[str
         return ()
     then = store.published(commit.date, commit.number).document("manifest.json")["plan"]["versions"]
     now = checked.plan.versions
-    changed = [f"{name} {then.get(name)} (now {now.get(name)})" for name in sorted({*then, *now}) if then.get(name) != now.get(name)]
+    changed = [
+        f"{name} {then.get(name)} (now {now.get(name)})"
+        for name in sorted({*then, *now})
+        if then.get(name) != now.get(name)
+    ]
     return (
         f"published by other versions: {', '.join(changed)}; `batchscore replay` compares, `--republish` scores again",
     )

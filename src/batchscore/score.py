@@ -18,6 +18,7 @@ from batchscore.model import LoadedModel, ModelRef
 from batchscore.plan import Partition
 from batchscore.postprocess import CalibrationOptions, Decisions, PostprocessOptions, decide
 from batchscore.preprocess import (
+    ARROW_TYPES,
     REASONS,
     RowCheck,
     RowsOptions,
@@ -248,7 +249,7 @@ def _no_rows(job: Job) -> pa.Table:
 
 
 def _no_features(job: Job) -> pa.Table:
-    return pa.table({feature.name: pa.array([], arrow_type(feature.dtype)) for feature in job.schema.features})
+    return pa.table({feature.name: pa.array([], ARROW_TYPES[feature.dtype]) for feature in job.schema.features})
 
 
 def _check_inputs_unchanged(report: PartitionReport) -> None:

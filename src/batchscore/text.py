@@ -43,7 +43,9 @@ def pairs(items: Iterable[tuple[str, object]]) -> list[str]:
     return [f"{name.ljust(width)}  {value}" for name, value in shown]
 
 
-def histogram(edges: Sequence[float], counts: Sequence[int], *, mark: float | None = None, width: int = 40) -> list[str]:
+def histogram(
+    edges: Sequence[float], counts: Sequence[int], *, mark: float | None = None, width: int = 40
+) -> list[str]:
     """Draw a histogram, one line a bin.
 
     Args:
@@ -85,7 +87,13 @@ def _is_number(text: str) -> bool:
     return text.replace(",", "").replace(".", "").removesuffix(" %").lstrip("-").isdigit() or text == "–"
 
 
-def run_text(config_files: Sequence[str], commit: Mapping[str, Any], summary: Mapping[str, Any], metadata: Mapping[str, Any], where: str) -> str:
+def run_text(
+    config_files: Sequence[str],
+    commit: Mapping[str, Any],
+    summary: Mapping[str, Any],
+    metadata: Mapping[str, Any],
+    where: str,
+) -> str:
     """Tell of one published run.
 
     Args:
@@ -104,25 +112,42 @@ def run_text(config_files: Sequence[str], commit: Mapping[str, Any], summary: Ma
         *_score_lines(summary, metadata),
         *_warning_lines(metadata),
         "",
-        *indented(pairs([("files", where), ("", "predictions.parquet, summary_metrics.json, manifest.json, metadata.json")])),
-        *indented(pairs([("next", f"batchscore verify {config} --date {day}"), ("", f"batchscore replay {config} --date {day}")])),
+        *indented(
+            pairs([("files", where), ("", "predictions.parquet, summary_metrics.json, manifest.json, metadata.json")])
+        ),
+        *indented(
+            pairs(
+                [("next", f"batchscore verify {config} --date {day}"), ("", f"batchscore replay {config} --date {day}")]
+            )
+        ),
     ]
     return "\n".join(lines)
 
 
-def _facts(commit: Mapping[str, Any], summary: Mapping[str, Any], metadata: Mapping[str, Any]) -> list[tuple[str, object]]:
+def _facts(
+    commit: Mapping[str, Any], summary: Mapping[str, Any], metadata: Mapping[str, Any]
+) -> list[tuple[str, object]]:
     rows, model, stages = summary["rows"], metadata["model"], metadata["stages"]
     post = metadata["config"]["postprocess"]
     aside = ", ".join(f"{count:,} {reason}" for reason, count in summary["rejected"].items() if count)
-    flagged = f"{rows['flagged']:,} ({share(rows['flagged'], rows['scored'])}) with {post['flag']} at {post['threshold']}"
+    flagged = (
+        f"{rows['flagged']:,} ({share(rows['flagged'], rows['scored'])}) with {post['flag']} at {post['threshold']}"
+    )
     spent = ", ".join(f"{name} {seconds:.1f}" for name, seconds in stages.items() if seconds >= 0.05)  # noqa: PLR2004
     return [
-        ("rows", f"{rows['scored']:,} scored of {rows['read']:,} read, {rows['rejected']:,} set aside{f' ({aside})' if aside else ''}"),
+        (
+            "rows",
+            f"{rows['scored']:,} scored of {rows['read']:,} read, {rows['rejected']:,} set aside{f' ({aside})' if aside else ''}",
+        ),
         ("flagged", flagged if post["threshold"] is not None else None),
         ("volume", volume_text(rows["scored"], metadata["volume"])),
         ("model", f"{model['name']} {model['version']} (sha256 {model['sha256'][:12]}…)"),
         ("plan", f"{summary['plan_id'][:12]}…, run {metadata['run_id'][:12]}…"),
-        ("run", f"{metadata['run_type']}, by {metadata['by']}, {metadata['ended_at'][:19]}Z" + (f": {commit['reason']}" if commit["reason"] else "")),
+        (
+            "run",
+            f"{metadata['run_type']}, by {metadata['by']}, {metadata['ended_at'][:19]}Z"
+            + (f": {commit['reason']}" if commit["reason"] else ""),
+        ),
         ("took", f"{metadata['execution_time_sec']:.1f} s ({spent}) with {metadata['workers']} workers"),
     ]
 
@@ -153,3 +178,63 @@ def _warning_lines(metadata: Mapping[str, Any]) -> list[str]:
 def indented(lines: Iterable[str]) -> list[str]:
     """Indent lines by two spaces."""
     return [f"  {line}" for line in lines]
+
+
+def comparison_text(old: str, new: str, found: Mapping[str, Any]) -> str:
+    """Tell what differs between two runs.
+
+    Args:
+        old: What the earlier one is called.
+        new: What the later one is called.
+        found: The comparison's record.
+    """
+    rows = found["rows"]
+    lines = [
+        f"{old} → {new}" + ("  the same ids, predictions and flags" if found["same"] else ""),
+        "",
+        *indented(
+            table(
+                [
+                    ("rows", rows["old"], rows["new"]),
+                    ("only there", rows["only_old"], rows["only_new"]),
+                    ("flagged", _percent(found["flagged"][0]), _percent(found["flagged"][1])),
+                    *[(f"prediction {name}", _score(a), _score(b)) for name, (a, b) in found["quantiles"].items()],
+                ],
+                ("", old, new),
+            )
+        ),
+        "",
+        *indented(_common_lines(found)),
+        *_drift_lines(found["drift"]),
+        "",
+        f"  the plans differ in {len(found['plan'])} places" + (":" if found["plan"] else ""),
+        *[f"    {line}" for line in found["plan"]],
+    ]
+    return "\n".join(lines)
+
+
+def _common_lines(found: Mapping[str, Any]) -> list[str]:
+    rows = found["rows"]
+    if not rows["common"]:
+        return ["no id occurs in both, so that no row can be compared with itself"]
+    crossed = found["crossed"]
+    moves = "  ".join(f"{name} {value:+.4f}" for name, value in found["change_quantiles"].items())
+    movers = [(mover["id"], _score(mover["old"]), _score(mover["new"])) for mover in found["movers"]]
+    return [
+        f"{rows['common']:,} rows in both: {found['changed']:,} scores changed, {crossed['raised']:,} newly flagged,"
+        f" {crossed['lowered']:,} no longer",
+        *([f"change of the score: {moves}", "moved most:", *indented(table(movers))] if found["changed"] else []),
+    ]
+
+
+def _drift_lines(drift: Mapping[str, float]) -> list[str]:
+    shown = [(name, f"{psi:.3f}", "▇" * min(round(psi * 20), 40)) for name, psi in list(drift.items())[:10]]
+    return ["", "  moved most, by population stability index (0.1 look, 0.25 act):", *indented(indented(table(shown)))]
+
+
+def _score(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f} %"

@@ -194,7 +194,7 @@ class Distributed:
         errors: dict[int, BatchscoreError] = {}
         try:
             for future in as_completed(futures):
-                partition = by_key[future.key]
+                partition = by_key[str(future.key)]
                 if errors and partition.index > min(errors):
                     continue
                 result = _result_of(future, partition)
@@ -202,7 +202,7 @@ class Distributed:
                 future.release()
                 if isinstance(result, BatchscoreError):
                     errors[partition.index] = result
-                    self._client.cancel([f for f in futures if by_key[f.key].index > partition.index])
+                    self._client.cancel([f for f in futures if by_key[str(f.key)].index > partition.index])
                 else:
                     taken(partition.index, result)
         finally:

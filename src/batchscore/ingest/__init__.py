@@ -4,7 +4,7 @@ Listing and footers are for the driver, which decodes nothing; `PartitionReader`
 """
 
 from batchscore.ingest.footers import Column, Footer, check_sizes, list_snapshot
-from batchscore.ingest.reading import PartitionReader
+from batchscore.ingest.reading import PartitionReader, digest_of_ranges
 from batchscore.ingest.snapshot import SnapshotOptions, ready_path, resolve, wait_for_snapshot
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "PartitionReader",
     "SnapshotOptions",
     "check_sizes",
+    "digest_of_ranges",
     "list_snapshot",
     "ready_path",
     "resolve",

@@ -85,7 +85,7 @@ def _read_struct(data: memoryview, position: int, depth: int) -> tuple[_Struct, 
         struct[key], position = _read_value(data, position, kind, depth)
 
 
-def _read_value(data: memoryview, position: int, kind: int, depth: int) -> tuple[object, int]:  # noqa: PLR0911 - a table
+def _read_value(data: memoryview, position: int, kind: int, depth: int) -> tuple[object, int]:
     if depth > _MAX_DEPTH:
         raise ValueError("a page header is nested too deeply")
     if kind in (_TRUE, _FALSE):

@@ -42,6 +42,7 @@ BURST_BYTES = 256 * 1024 * 1024
 PENDING_BYTES = 512 * 1024 * 1024
 """A batch is cut when it holds this much, so that offsets of 32 bits always suffice."""
 
+_HASHED_AT_ONCE = 16 * 1024 * 1024
 _DICTIONARY = pa.dictionary(pa.int32(), pa.string())
 _NORESERVE = 0x4000 if sys.platform == "linux" else 0  # MAP_NORESERVE, which the mmap module does not name yet
 
@@ -266,6 +267,22 @@ class PartitionReader:
             decoded_bytes=decoded,
             max_bytes=self._max_bytes,
         )
+
+
+def digest_of_ranges(path: str, ranges: Sequence[Sequence[int]]) -> str:
+    """Return the sha256 over byte ranges of a file, as an `InputRange` has it.
+
+    Raises:
+        SnapshotCorrupt: When the file is gone, or shorter than the ranges.
+    """
+    digest = hashlib.sha256()
+    try:
+        for start, stop in ranges:
+            for at in range(start, stop, _HASHED_AT_ONCE):
+                digest.update(sources.read(path, at, min(at + _HASHED_AT_ONCE, stop)))
+    except FileNotFoundError:
+        raise vanished(path) from None
+    return digest.hexdigest()
 
 
 def _check_same(fragment: Fragment, found: sources.Stat) -> None:

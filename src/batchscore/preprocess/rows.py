@@ -23,7 +23,7 @@ REASONS: tuple[Reason, ...] = ("null", "not-finite", "below-min", "above-max", "
 
 Rows: TypeAlias = npt.NDArray[np.int64]
 
-_TYPES = {
+ARROW_TYPES = {
     "bool": pa.bool_(),
     "string": pa.string(),
     "date32": pa.date32(),
@@ -122,7 +122,7 @@ def cast(table: pa.Table | pa.RecordBatch, schema: FeatureSchema) -> pa.Table:
 
 
 def _cast_column(column: Any, feature: Feature) -> Any:  # noqa: ANN401 - Array or ChunkedArray
-    target = _TYPES[feature.dtype]
+    target = ARROW_TYPES[feature.dtype]
     if column.type == target or (pa.types.is_dictionary(column.type) and feature.dtype == "string"):
         return column
     return column.cast(target)
@@ -152,7 +152,7 @@ def _fitted(column: Any, feature: Feature) -> tuple[Any, Rows]:  # noqa: ANN401 
     try:
         return _cast_column(column, feature), np.empty(0, np.int64)
     except pa.ArrowInvalid:
-        forced = column.cast(_TYPES[feature.dtype], safe=False)
+        forced = column.cast(ARROW_TYPES[feature.dtype], safe=False)
         kept = pc.equal(forced.cast(column.type, safe=False), column)
         return pc.if_else(kept, forced, None), _indices(pc.invert(kept))
 

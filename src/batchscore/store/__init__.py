@@ -173,6 +173,10 @@ class Store:
         """Return the held runs of a date, oldest first, with what became of them."""
         return held.held_runs(self.root, date)
 
+    def held_dates(self) -> tuple[str, ...]:
+        """Return the dates that have held runs, whatever became of them, ascending."""
+        return self.root.folders(layout.HELD)
+
     def release(self, date: str, *, by: str, reason: str) -> Commit:
         """Publish the newest open held run: `held.release`."""
         return held.release(self.root, date, by=by, reason=reason)

@@ -269,9 +269,8 @@ class FileStage:
 
     def write(self, path: str, data: bytes) -> None:
         """Write a file: `Stage.write`."""
-        with plain_errors("write", str(self.folder / path)):
-            with self.root.opened(self._target(path)) as file:
-                file.write(data)
+        with plain_errors("write", str(self.folder / path)), self.root.opened(self._target(path)) as file:
+            file.write(data)
 
     def stream(self, path: str, fill: Callable[[BinaryIO], None]) -> tuple[str, int]:
         """Write a file from a function: `Stage.stream`."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
 
-class Exists(Exception):  # noqa: N818 - a fact for the caller, no error of the program
+class Exists(Exception):
     """The key is there already, with other bytes than ours."""
 
     def __init__(self, key: str, found: bytes) -> None:
