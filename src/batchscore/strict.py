@@ -84,7 +84,9 @@ def parse_section(model: type[SectionT], content: Any, *, source: str) -> Sectio
     """
     if not isinstance(content, Mapping):
         raise ConfigError(
-            f"{source} must hold a mapping of keys, not {_kind(content)}", slug="TYPE", remedy="write `key: value` lines"
+            f"{source} must hold a mapping of keys, not {_kind(content)}",
+            slug="TYPE",
+            remedy="write `key: value` lines",
         )
     try:
         return model.model_validate(content)
@@ -142,5 +144,12 @@ def _nearest(model: type[BaseModel], path: str) -> str:
 
 
 def _kind(value: object) -> str:
-    kinds = {bool: "a boolean", int: "a whole number", float: "a number", str: "text", list: "a list", dict: "a mapping"}
+    kinds = {
+        bool: "a boolean",
+        int: "a whole number",
+        float: "a number",
+        str: "text",
+        list: "a list",
+        dict: "a mapping",
+    }
     return "nothing" if value is None else kinds.get(type(value), f"a {type(value).__name__}")

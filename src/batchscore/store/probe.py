@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from batchscore.errors import ConfigError
 from batchscore.store import layout
@@ -18,6 +18,7 @@ from batchscore.store.sealed import seal
 
 if TYPE_CHECKING:
     from batchscore.store.files import FileRoot
+    from batchscore.store.objects import ObjectRoot
 
 _WRITERS = 8
 
@@ -41,6 +42,46 @@ def probe_files(root: FileRoot) -> None:
     except (OSError, Exists) as error:
         raise refused(root, f"it fails an operation that others pass ({error})") from error
     root.create(passed, seal({"passed": "files"}))
+
+
+def probe_objects(root: ObjectRoot) -> None:
+    """Probe an object store, once for each version of the client.
+
+    Raises:
+        ConfigError: With what it does not do.
+    """
+    import obstore  # noqa: PLC0415 - file systems do without
+
+    passed = f"{layout.PROBES}/obstore-{obstore.__version__}.json"
+    if is_there(root, passed):
+        return
+    room = f"{layout.STAGING}/{layout.TEMPORARY}probe-{uuid.uuid4().hex}"
+    _try_exclusive(root, room)
+    _need(
+        root, _refuses_stale(root, f"{room}/tagged"), "it replaces an object although `If-Match` names an old version"
+    )
+    root.copy(f"{room}/race", f"{room}/copy")
+    listed = {entry.key.rsplit("/", 1)[-1] for entry in root.list(room)}
+    _need(root, listed == {"race", "tagged", "copy"}, "an object that was just written is not listed")
+    root.delete_folder(room)
+    root.create(passed, seal({"passed": "objects"}))
+
+
+def _refuses_stale(root: ObjectRoot, key: str) -> bool:
+    import obstore  # noqa: PLC0415
+    from obstore.exceptions import BaseError  # noqa: PLC0415
+
+    from batchscore.store.objects import client  # noqa: PLC0415
+
+    root.replace(key, b"one")
+    found = obstore.head(client(root.url), key)
+    stale: Any = {name: found[name] for name in ("e_tag", "version") if found.get(name)}
+    root.replace(key, b"other")
+    try:
+        obstore.put(client(root.url), key, b"late", mode=stale)
+    except BaseError:
+        return root.read(key) == b"other"
+    return False
 
 
 def is_there(root: Root, key: str) -> bool:
