@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batchscore.errors import ConfigError
 from batchscore.store import layout
 from batchscore.store.failure import plain_errors
+from batchscore.store.posix import sync_folder
 from batchscore.store.root import Exists, Root
 from batchscore.store.sealed import seal
 
@@ -35,12 +36,11 @@ def probe_files(root: FileRoot) -> None:
     if is_there(root, passed):
         return
     room = f"{layout.STAGING}/{layout.TEMPORARY}probe-{uuid.uuid4().hex}"
-    try:
-        _try_exclusive(root, room)
+    with plain_errors("write", root.url):
+        root.make_folder(Path(root.url, room))
         _try_links(root, Path(root.url, room))
-        root.delete_folder(room)
-    except (OSError, Exists) as error:
-        raise refused(root, f"it fails an operation that others pass ({error})") from error
+    _try_exclusive(root, room)
+    root.delete_folder(room)
     root.create(passed, seal({"passed": "files"}))
 
 
@@ -113,24 +113,28 @@ def creates(root: Root, key: str, data: bytes) -> bool:
 
 
 def _try_links(root: Root, room: Path) -> None:
-    file = room / "race"
-    os.link(file, room / "link")
-    _need(root, file.stat().st_nlink == 2, "hard links are not counted")  # noqa: PLR2004
+    (room / "file").write_bytes(b"")
+    _need(root, _succeeds(lambda: os.link(room / "file", room / "link")), "it has no hard links")
+    _need(root, (room / "file").stat().st_nlink == 2, "it does not count hard links")  # noqa: PLR2004
+    _need(root, _succeeds(lambda: sync_folder(room)), "it can not make the names in a folder durable")
     (room / "one").mkdir()
     (room / "two").mkdir()
     (room / "two" / "file").write_bytes(b"")
-    (room / "shown").symlink_to("one")
+    _need(root, _succeeds(lambda: (room / "shown").symlink_to("one")), "it has no symbolic links")
     (room / "aside").symlink_to("two")
-    (room / "aside").rename(room / "shown")
-    _need(root, (room / "shown" / "file").exists(), "a symbolic link can not be replaced by renaming another over it")
-    _need(
-        root, _refuses(lambda: (room / "one").rename(room / "two")), "a folder was renamed over one that is not empty"
-    )
+    swapped = _succeeds(lambda: (room / "aside").rename(room / "shown")) and (room / "shown" / "file").exists()
+    _need(root, swapped, "it can not rename a symbolic link over another")
+    replaced = _succeeds(lambda: (room / "one").rename(room / "two"))
+    _need(root, not replaced, "it renames a folder over one that is not empty")
 
 
-def _refuses(action: Callable[[], object]) -> bool:
-    with suppress(OSError):
+def _succeeds(action: Callable[[], object]) -> bool:
+    """Whether a file system does it; what may fail on any of them, such as a full disk, is no lack."""
+    try:
         action()
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO):
+            raise
         return False
     return True
 
