@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 import random
 import tempfile
 import time
@@ -35,6 +36,8 @@ CHUNK = 4 << 20
 """Bytes per piece while an object is hashed."""
 
 _CLIENT: Any = {"timeout": "60s", "connect_timeout": "5s"}
+_ALLOW_HTTP = ("AWS_ALLOW_HTTP", "AZURE_ALLOW_HTTP", "GOOGLE_ALLOW_HTTP")
+"""The platform's variables that allow an address without TLS; a client that is given options forgets them."""
 _RETRY: Any = {"max_retries": 2}
 _FINAL = (
     exceptions.PermissionDeniedError,
@@ -287,7 +290,8 @@ class ObjectStage:
 @functools.lru_cache
 def client(url: str) -> ObjectStore:
     """Return this process's client of an address; credentials, region and endpoint come from the platform."""
-    return from_url(url, client_options=_CLIENT, retry_config=_RETRY)
+    plain = any(os.environ.get(name, "").lower() in ("1", "true") for name in _ALLOW_HTTP)
+    return from_url(url, client_options={**_CLIENT, "allow_http": plain}, retry_config=_RETRY)
 
 
 def reason(error: Exception) -> str:
