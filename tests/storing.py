@@ -15,7 +15,7 @@ from typing import Any
 from batchscore.errors import BatchscoreError
 from batchscore.plan import Plan
 from batchscore.report import Part
-from batchscore.store import Commit, Publication, Store, effects, layout
+from batchscore.store import Commit, Publication, Store, effects, holder, layout
 
 DATE = "2013-02-08"
 PARTS = 6
@@ -103,9 +103,13 @@ def run(store: Store, plan: Plan, parts: int = PARTS, *, republish: bool = False
 
 
 def whole_run(store: Store, plan: Plan, parts: int = PARTS, *, republish: bool = False) -> Outcome:
-    """Do what a driver does from its very start."""
+    """Do what a driver does from its very start to its very end, with the lease, and prune the finished work."""
     store.probe()
-    return run(store, plan, parts, republish=republish)
+    with store.lease(plan.date, holder(secrets.token_hex(16))):
+        outcome = run(store, plan, parts, republish=republish)
+        if outcome.commit:
+            store.prune(outcome.commit)
+        return outcome
 
 
 def snapshot(root: Path) -> dict[str, tuple[int, int, bytes]]:
