@@ -8,7 +8,7 @@ from typing import Any
 
 from batchscore.store import layout
 from batchscore.store.root import Root
-from batchscore.store.sealed import read_sealed, seal
+from batchscore.store.sealed import damaged, read_sealed, seal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,22 +74,51 @@ def commit_from(content: Mapping[str, Any], sha256: str) -> Commit:
 def head(root: Root, date: str) -> Commit | None:
     """Return the newest commit of a date; None when nothing is published.
 
+    The listing only says where to begin: what it leaves out is found by asking for the next number.
+
     Raises:
         StateDamaged: When its record is damaged.
     """
-    numbers = commit_numbers(root, date)
-    return read_commit(root, date, numbers[-1]) if numbers else None
+    number, newest = _listed_head(root, date)
+    while following := _read_if_there(root, date, number + 1):
+        newest, number = following, number + 1
+    return newest
+
+
+def _listed_head(root: Root, date: str) -> tuple[int, Commit | None]:
+    number = 0
+    for _ in range(root.reads):
+        number = max(commit_numbers(root, date), default=0)
+        newest = _read_if_there(root, date, number) if number else None
+        if newest or not number:
+            return number, newest
+    raise damaged(root.shown(layout.commit(date, number)), "it is listed, but not there")
 
 
 def commits(root: Root, date: str) -> tuple[Commit, ...]:
-    """Return all commits of a date, oldest first."""
-    return tuple(read_commit(root, date, number) for number in commit_numbers(root, date))
+    """Return all commits of a date, oldest first.
+
+    Raises:
+        StateDamaged: When a record is damaged or missing.
+    """
+    newest = head(root, date)
+    older = [_read_if_there(root, date, number) for number in range(1, newest.number)] if newest else []
+    if None in older:
+        raise damaged(root.shown(layout.commit(date, older.index(None) + 1)), "it is missing")
+    return (*(commit for commit in older if commit), newest) if newest else ()
 
 
 def commit_numbers(root: Root, date: str) -> tuple[int, ...]:
-    """Return the numbers of a date's commits, ascending."""
+    """Return the numbers of a date's commits, as they are listed, ascending."""
     found = (layout.number(entry.key) for entry in root.list(layout.commits(date)))
     return tuple(sorted(number for number in found if number is not None))
+
+
+def _read_if_there(root: Root, date: str, number: int) -> Commit | None:
+    try:
+        return read_commit(root, date, number)
+    except FileNotFoundError:
+        return None
 
 
 def read_commit(root: Root, date: str, number: int) -> Commit:

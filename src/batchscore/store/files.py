@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -18,12 +17,11 @@ from typing import BinaryIO, ClassVar
 
 from batchscore.store import effects, layout
 from batchscore.store.failure import foreign, plain_errors
-from batchscore.store.root import Entry, Exists
+from batchscore.store.posix import folder_mode, link_exclusively, read_up_to, sync_file, sync_folder, unlink
+from batchscore.store.root import Entry
 
 CHUNK = 1 << 20
 """Bytes per read while a file is hashed."""
-_LOOKS = (0.0, 0.05, 0.2, 0.5, 1.5)
-"""Seconds before each look for a file that another client of a network file system has just made."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +54,10 @@ class FileRoot:
     def _create(self, path: Path, key: str, data: bytes) -> None:
         temporary = self._write_aside(path, data)
         try:
-            _link_exclusively(temporary, path, key, data)
+            link_exclusively(temporary, path, key, data)
             sync_folder(path.parent)
         finally:
-            _unlink(temporary)
+            unlink(temporary)
 
     @plain_errors("write")
     def replace(self, key: str, data: bytes) -> None:
@@ -76,7 +74,7 @@ class FileRoot:
             if start == 0 and stop is None:
                 return file.readall()
             file.seek(start)
-            return _read_up_to(file, -1 if stop is None else stop - start)
+            return read_up_to(file, -1 if stop is None else stop - start)
 
     @plain_errors("read")
     def digest(self, key: str) -> tuple[str, int]:
@@ -106,7 +104,7 @@ class FileRoot:
     @plain_errors("delete")
     def delete(self, key: str) -> None:
         """Remove a file: `Root.delete`."""
-        _unlink(self._path(key))
+        unlink(self._path(key))
 
     @plain_errors("delete")
     def delete_folder(self, prefix: str) -> None:
@@ -139,7 +137,7 @@ class FileRoot:
     def confirm(self, key: str) -> None:
         """Make a file and the names that lead to it durable: `Root.confirm`."""
         path = self._path(key)
-        _sync(path, os.O_RDONLY)
+        sync_file(path)
         self._sync_up(path.parent)
 
     def occupied(self, date: str) -> bool:
@@ -167,7 +165,7 @@ class FileRoot:
             effects.tick("rename", str(path), str(aside))
             aside.rename(path)
         except (IsADirectoryError, FileExistsError):
-            _unlink(aside)
+            unlink(aside)
             raise foreign(self.shown(date)) from None
         sync_folder(path.parent)
 
@@ -256,9 +254,9 @@ class FileStage:
     """Where it is built."""
     _made: set[Path] = field(default_factory=set)
 
-    def take(self, pairs: Iterable[tuple[str, str]]) -> None:
+    def take(self, files: Iterable[tuple[str, str, int]]) -> None:
         """Link stored files in: `Stage.take`."""
-        for key, path in pairs:
+        for key, path, _ in files:
             target = self._target(path)
             with plain_errors("link", str(target)):
                 effects.tick("link", str(target), self.root.shown(key))
@@ -285,64 +283,3 @@ class FileStage:
             self.root.make_folder(target.parent)
             self._made.add(target.parent)
         return target
-
-
-def folder_mode(mode: int) -> int:
-    """Return the permissions of a folder whose files have `mode`: `x` where they have `r`, all for the owner."""
-    return 0o700 | mode | (mode & 0o444) >> 2
-
-
-def sync_folder(path: Path) -> None:
-    """Make the names in a folder durable."""
-    effects.tick("fsync_folder", str(path))
-    _sync(path, os.O_RDONLY | os.O_DIRECTORY)
-
-
-def _sync(path: Path, flags: int) -> None:
-    descriptor = os.open(path, flags | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _link_exclusively(temporary: Path, path: Path, key: str, data: bytes) -> None:
-    effects.tick("link", str(path), str(temporary))
-    try:
-        os.link(temporary, path)
-    except OSError as error:
-        # A network file system may make the link and lose the answer: the count of links knows (open(2), under O_EXCL).
-        if _links(temporary) > 1:
-            return
-        found = _look_for(path, _LOOKS if isinstance(error, FileExistsError) else _LOOKS[:1])
-        if found is None:
-            raise
-        if found != data:
-            raise Exists(key, found) from None
-
-
-def _links(path: Path) -> int:
-    with path.open("rb") as file:
-        return os.fstat(file.fileno()).st_nlink
-
-
-def _look_for(path: Path, pauses: Iterable[float]) -> bytes | None:
-    for seconds in pauses:
-        time.sleep(seconds)
-        with suppress(FileNotFoundError):
-            return path.read_bytes()
-    return None
-
-
-def _unlink(path: Path) -> None:
-    effects.tick("unlink", str(path))
-    with suppress(FileNotFoundError):
-        path.unlink()
-
-
-def _read_up_to(file: BinaryIO, count: int) -> bytes:
-    pieces: list[bytes] = []
-    while count and (piece := file.read(count)):
-        pieces.append(piece)
-        count -= len(piece) if count > 0 else 0
-    return b"".join(pieces)

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from batchscore.errors import ConfigError
 from batchscore.store import layout
 from batchscore.store.failure import plain_errors
+from batchscore.store.posix import sync_folder
 from batchscore.store.root import Exists, Root
 from batchscore.store.sealed import seal
 
 if TYPE_CHECKING:
     from batchscore.store.files import FileRoot
+    from batchscore.store.objects import ObjectRoot
 
 _WRITERS = 8
 
@@ -34,13 +36,52 @@ def probe_files(root: FileRoot) -> None:
     if is_there(root, passed):
         return
     room = f"{layout.STAGING}/{layout.TEMPORARY}probe-{uuid.uuid4().hex}"
-    try:
-        _try_exclusive(root, room)
+    with plain_errors("write", root.url):
+        root.make_folder(Path(root.url, room))
         _try_links(root, Path(root.url, room))
-        root.delete_folder(room)
-    except (OSError, Exists) as error:
-        raise refused(root, f"it fails an operation that others pass ({error})") from error
+    _try_exclusive(root, room)
+    root.delete_folder(room)
     root.create(passed, seal({"passed": "files"}))
+
+
+def probe_objects(root: ObjectRoot) -> None:
+    """Probe an object store, once for each version of the client.
+
+    Raises:
+        ConfigError: With what it does not do.
+    """
+    import obstore  # noqa: PLC0415 - file systems do without
+
+    passed = f"{layout.PROBES}/obstore-{obstore.__version__}.json"
+    if is_there(root, passed):
+        return
+    room = f"{layout.STAGING}/{layout.TEMPORARY}probe-{uuid.uuid4().hex}"
+    _try_exclusive(root, room)
+    _need(
+        root, _refuses_stale(root, f"{room}/tagged"), "it replaces an object although `If-Match` names an old version"
+    )
+    root.copy(f"{room}/race", f"{room}/copy")
+    listed = {entry.key.rsplit("/", 1)[-1] for entry in root.list(room)}
+    _need(root, listed == {"race", "tagged", "copy"}, "an object that was just written is not listed")
+    root.delete_folder(room)
+    root.create(passed, seal({"passed": "objects"}))
+
+
+def _refuses_stale(root: ObjectRoot, key: str) -> bool:
+    import obstore  # noqa: PLC0415
+    from obstore.exceptions import BaseError  # noqa: PLC0415
+
+    from batchscore.store.objects import client  # noqa: PLC0415
+
+    root.replace(key, b"one")
+    found = obstore.head(client(root.url), key)
+    stale: Any = {name: found[name] for name in ("e_tag", "version") if found.get(name)}
+    root.replace(key, b"other")
+    try:
+        obstore.put(client(root.url), key, b"late", mode=stale)
+    except BaseError:
+        return root.read(key) == b"other"
+    return False
 
 
 def is_there(root: Root, key: str) -> bool:
@@ -72,24 +113,28 @@ def creates(root: Root, key: str, data: bytes) -> bool:
 
 
 def _try_links(root: Root, room: Path) -> None:
-    file = room / "race"
-    os.link(file, room / "link")
-    _need(root, file.stat().st_nlink == 2, "hard links are not counted")  # noqa: PLR2004
+    (room / "file").write_bytes(b"")
+    _need(root, _succeeds(lambda: os.link(room / "file", room / "link")), "it has no hard links")
+    _need(root, (room / "file").stat().st_nlink == 2, "it does not count hard links")  # noqa: PLR2004
+    _need(root, _succeeds(lambda: sync_folder(room)), "it can not make the names in a folder durable")
     (room / "one").mkdir()
     (room / "two").mkdir()
     (room / "two" / "file").write_bytes(b"")
-    (room / "shown").symlink_to("one")
+    _need(root, _succeeds(lambda: (room / "shown").symlink_to("one")), "it has no symbolic links")
     (room / "aside").symlink_to("two")
-    (room / "aside").rename(room / "shown")
-    _need(root, (room / "shown" / "file").exists(), "a symbolic link can not be replaced by renaming another over it")
-    _need(
-        root, _refuses(lambda: (room / "one").rename(room / "two")), "a folder was renamed over one that is not empty"
-    )
+    swapped = _succeeds(lambda: (room / "aside").rename(room / "shown")) and (room / "shown" / "file").exists()
+    _need(root, swapped, "it can not rename a symbolic link over another")
+    replaced = _succeeds(lambda: (room / "one").rename(room / "two"))
+    _need(root, not replaced, "it renames a folder over one that is not empty")
 
 
-def _refuses(action: Callable[[], object]) -> bool:
-    with suppress(OSError):
+def _succeeds(action: Callable[[], object]) -> bool:
+    """Whether a file system does it; what may fail on any of them, such as a full disk, is no lack."""
+    try:
         action()
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO):
+            raise
         return False
     return True
 

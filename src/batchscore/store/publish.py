@@ -44,7 +44,7 @@ class Publication:
     quarantine: tuple[Part, ...]
     """The parts of rows set aside, in partition order; empty when there are none."""
     documents: Documents
-    """Gives the JSON files, once the data files are there; manifest and summary digests are added to metadata.json."""
+    """Gives the JSON files, once the data files are there; metadata.json gets its ids and the other two's digests here."""
     single_file: SingleFile | None = None
     """Writes the predictions as one file; None for a directory of the parts."""
     run_type: str = "manual"
@@ -103,7 +103,7 @@ def build(root: Root, publication: Publication, parent: Commit | None) -> Commit
     check_parts(root, publication)
     with root.stage(publication.run) as stage:
         files = _put_data(root, stage, publication)
-        documents = _seal_documents(publication.documents(files))
+        documents = _seal_documents(publication, publication.documents(files))
         _agree(files, documents)
         for name in layout.DOCUMENTS:
             stage.write(name, documents[name])
@@ -214,7 +214,7 @@ def _put_data(root: Root, stage: Stage, publication: Publication) -> dict[str, t
     if publication.single_file is None:
         folders.insert(0, (layout.PREDICTIONS, publication.predictions))
     placed = [(part, f"{folder}/{part.name}") for folder, parts in folders for part in parts]
-    stage.take((_key(publication, part), path) for part, path in placed)
+    stage.take((_key(publication, part), path, part.size) for part, path in placed)
     files = {path: (part.sha256, part.size) for part, path in placed}
     if publication.single_file is not None:
         write = publication.single_file
@@ -223,10 +223,14 @@ def _put_data(root: Root, stage: Stage, publication: Publication) -> dict[str, t
     return files
 
 
-def _seal_documents(contents: Mapping[str, Mapping[str, Any]]) -> dict[str, bytes]:
+def _seal_documents(publication: Publication, contents: Mapping[str, Mapping[str, Any]]) -> dict[str, bytes]:
     summary, manifest = seal(contents[layout.SUMMARY]), seal(contents[layout.MANIFEST])
     metadata = {
         **contents[layout.METADATA],
+        "date": publication.plan.date,
+        "run_id": publication.run_id,
+        "plan_id": publication.plan.plan_id,
+        "input_id": publication.plan.input_id,
         "manifest_sha256": hashlib.sha256(manifest).hexdigest(),
         "summary_sha256": hashlib.sha256(summary).hexdigest(),
     }

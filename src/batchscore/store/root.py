@@ -32,8 +32,8 @@ class Entry:
 class Stage(Protocol):
     """A run's folder while it is being built: private until it is committed."""
 
-    def take(self, pairs: Iterable[tuple[str, str]]) -> None:
-        """Put stored files in by hard link or server-side copy: pairs of (key, path in the run)."""
+    def take(self, files: Iterable[tuple[str, str, int]]) -> None:
+        """Put stored files in by hard link or server-side copy: each is (key, path in the run, bytes)."""
 
     def write(self, path: str, data: bytes) -> None:
         """Write a file durably."""

@@ -70,13 +70,21 @@ def read_sealed(root: Root, key: str) -> tuple[dict[str, Any], str]:
         FileNotFoundError: When there is no such file.
         StateDamaged: When it is damaged; over a network it is read again first.
     """
-    for attempt in range(root.reads):
+    data = read_sealed_bytes(root, key)
+    return unseal(data, source=root.shown(key)), hashlib.sha256(data).hexdigest()
+
+
+def read_sealed_bytes(root: Root, key: str) -> bytes:
+    """Read the bytes of a sealed file of the store, checked: `read_sealed`."""
+    for attempt in range(1, root.reads + 1):
         data = root.read(key)
         try:
-            return unseal(data, source=root.shown(key)), hashlib.sha256(data).hexdigest()
+            unseal(data, source=root.shown(key))
         except StateDamaged:
-            if attempt + 1 == root.reads:
+            if attempt == root.reads:
                 raise
+        else:
+            return data
     raise AssertionError(key)
 
 

@@ -1,0 +1,37 @@
+"""What the fault tests share: a fast folder, and the figures that they leave behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def fast_path() -> Iterator[Path]:
+    """Give an empty folder, in memory where the system has such: these tests make and drop many thousand files."""
+    shared = "/dev/shm"
+    path = Path(tempfile.mkdtemp(prefix="batchscore-", dir=shared if os.access(shared, os.W_OK) else None))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def figures(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Give a function that notes what was tried and what happened, for the table of `docs/reliability.md`.
+
+    The lines go to the file that BATCHSCORE_FIGURES names; nowhere without it.
+    """
+
+    def note(**numbers: object) -> None:
+        target = os.environ.get("BATCHSCORE_FIGURES")
+        if target:
+            with Path(target).open("a") as file:
+                file.write(json.dumps({"test": request.node.name, **numbers}) + "\n")
+
+    return note

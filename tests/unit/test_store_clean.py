@@ -1,0 +1,107 @@
+"""Cleaning: nothing that a commit or a held run refers to is ever removed, nothing young of another run either."""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from storing import DATE, make_plan, publication, run, score, snapshot
+
+from batchscore.store import Store, holder, layout, open_store
+
+WEEKS = 30 * 86_400
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Give a store with two revisions, a held run, a discarded one, an orphan, leftovers and unfinished work."""
+    store = open_store(str(tmp_path))
+    run(store, make_plan("0.7"), 2)
+    run(store, make_plan("0.8"), 2, republish=True)
+    for threshold in ("0.1", "0.2"):
+        score(store, make_plan(threshold), 2)
+        store.hold(publication(make_plan(threshold), 2), store.head(DATE), why="drift")
+    store.discard(DATE, by="ana", reason="wrong")
+    score(store, make_plan("0.9"), 1)
+    (tmp_path / layout.run("2013-02-08-abcdefabcdef-0123")).mkdir()
+    (tmp_path / layout.run("2013-02-08-abcdefabcdef-0123") / "manifest.json").write_bytes(b"{}")
+    (tmp_path / layout.STAGING / "2013-02-08-abcdefabcdef-4567").mkdir()
+    (tmp_path / layout.STAGING / "2013-02-08-abcdefabcdef-4567" / "manifest.json").write_bytes(b"{}")
+    (tmp_path / layout.commits(DATE) / ".tmp-0123").write_bytes(b"half")
+    return store
+
+
+def test_everything_that_nobody_needs_is_found(store: Store):
+    """Finished and abandoned work, unreferenced and discarded runs, and leftovers are garbage once they are old."""
+    garbage = store.garbage(now=time.time() + WEEKS)
+    found = sorted((item.key.split("/")[1], item.why) for item in garbage)
+
+    assert found == [
+        ("commits", "it was being written when its run ended"),
+        ("runs", "no commit refers to it"),
+        ("runs", "no commit refers to it"),
+        ("staging", "it was being built when its run ended"),
+        ("work", "its run is published"),
+        ("work", "its run is published"),
+        ("work", "nobody came back to finish it"),
+        ("work", "nobody came back to finish it"),
+        ("work", "nobody came back to finish it"),
+    ]
+
+
+def test_finding_changes_nothing(store: Store, tmp_path: Path):
+    """Looking is dry."""
+    before = snapshot(tmp_path)
+    store.garbage(now=time.time() + WEEKS)
+
+    assert snapshot(tmp_path) == before
+
+
+def test_referenced_files_survive(store: Store):
+    """After collecting, every revision and the open held run verify, and can be released."""
+    needed = {commit.run for commit in store.commits(DATE)} | {store.held(DATE)[0].commit.run}
+    store.collect(store.garbage(now=time.time() + WEEKS))
+
+    assert set(store.root.folders(layout.RUNS)) == needed
+    assert store.verify(DATE).problems == ()
+    assert store.release(DATE, by="ana", reason="fine").number == 3
+    assert store.garbage(now=time.time() + WEEKS) == ()
+
+
+def test_young_files_survive(store: Store, tmp_path: Path):
+    """Nothing is garbage before its age, also when it is a hard link to something old."""
+    before = snapshot(tmp_path)
+    store.collect(store.garbage(now=time.time() + 86_400))
+
+    assert snapshot(tmp_path) == before
+
+
+def test_date_of_a_live_run_is_left_alone(store: Store):
+    """What a run that holds its lease may still use is not taken from under it, however old it is."""
+    with store.lease(DATE, holder("live")):
+        garbage = store.garbage(now=time.time() + 86_400 * 8, days=8.5)
+
+    assert garbage == ()
+
+
+def test_run_that_was_committed_meanwhile_survives(store: Store):
+    """What became referenced between finding and collecting is kept."""
+    garbage = store.garbage(now=time.time() + WEEKS)
+    plan = make_plan("0.5")
+    parent, _ = store.settle(plan, republish=True)
+    score(store, plan, 2)
+    commit = store.publish(publication(plan, 2), parent)
+    store.collect((*garbage, replace(garbage[0], key=layout.run(commit.run), folder=True)))
+
+    assert store.verify(DATE).problems == ()
+
+
+def test_prune_removes_the_finished_work_alone(store: Store):
+    """A date's own finished work goes; work of other plans stays."""
+    commit = store.head(DATE)
+    assert commit
+    store.prune(commit)
+
+    assert store.work(make_plan("0.8")).finished() == frozenset()
+    assert store.work(make_plan("0.9")).finished() == {0}
+    assert store.verify(DATE).problems == ()

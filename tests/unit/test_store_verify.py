@@ -1,0 +1,139 @@
+"""Verification: whatever is not as it was published is found and named."""
+
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+from storing import DATE, make_plan, publication, run, score
+
+from batchscore.store import Problem, Store, layout, open_store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Give a store with two revisions of a date, and a run that is held."""
+    store = open_store(str(tmp_path))
+    run(store, make_plan("0.7"), 3)
+    run(store, make_plan("0.8"), 3, republish=True)
+    score(store, make_plan("0.9"), 3)
+    store.hold(publication(make_plan("0.9"), 3, quarantined=True), store.head(DATE), why="drift")
+    for plan in (make_plan("0.7"), make_plan("0.8"), make_plan("0.9")):
+        store.root.delete_folder(layout.work(DATE, plan.plan_id))
+    return store
+
+
+def published(store: Store) -> list[Path]:
+    """Return every file that verification must vouch for."""
+    folders = (layout.RUNS, layout.COMMITS, layout.HELD)
+    keys = [entry.key for folder in folders for entry in store.root.list(folder)]
+    return [Path(store.root.shown(key)) for key in [*keys, layout.PIPELINE]]
+
+
+def flip(path: Path, place: int, bit: int) -> None:
+    """Flip one bit of a file."""
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1 << bit
+    path.write_bytes(data)
+
+
+def test_clean_date_has_no_problems(store: Store):
+    """What was published verifies: every file of every revision and of the held run."""
+    found = store.verify(DATE)
+
+    assert (found.problems, found.revisions, found.files) == ((), 2, 19)
+
+
+def test_any_flipped_bit_of_any_file_is_found_and_named(store: Store):
+    """In each file, at its ends and at random places, one flipped bit is found, with the file's name."""
+    chance = random.Random(8)
+    for path in published(store):
+        size = path.stat().st_size
+        for place in {0, size - 1, *(chance.randrange(size) for _ in range(3))}:
+            bit = chance.randrange(8)
+            flip(path, place, bit)
+            named = {problem.path for problem in store.verify(DATE).problems}
+            flip(path, place, bit)
+
+            assert str(path) in named, (path, place, bit)
+    assert store.verify(DATE).problems == ()
+
+
+def test_any_missing_file_is_found_and_named(store: Store, tmp_path: Path):
+    """Each file that is gone is found, the newest commit and the held run's record by what still points to them."""
+    for path in published(store):
+        kept = tmp_path / "kept"
+        shutil.move(path, kept)
+        problems = store.verify(DATE).problems
+        shutil.move(kept, path)
+        if path.parent.parent.name == "held":
+            continue
+        expected = store.root.shown(DATE) if path.name == "000002.json" else str(path)
+
+        assert expected in {problem.path for problem in problems}, path
+
+
+def test_any_extra_file_is_found_and_named(store: Store):
+    """A file that nobody published is found in every folder of the date."""
+    folders = sorted({path.parent for path in published(store)} - {Path(store.root.shown(layout.STATE))})
+    for folder in folders:
+        extra = folder / "extra.json"
+        extra.write_bytes(b"{}")
+        named = {problem.path for problem in store.verify(DATE).problems}
+        extra.unlink()
+
+        assert str(extra) in named, folder
+
+
+def test_swapped_parts_are_found(store: Store):
+    """Two files that trade names are both named."""
+    folder = Path(store.root.shown(DATE)).resolve() / layout.PREDICTIONS
+    one, two, aside = folder / "part-00000.parquet", folder / "part-00001.parquet", folder / "aside"
+    one.rename(aside)
+    two.rename(one)
+    aside.rename(two)
+
+    assert len(store.verify(DATE).problems) == 2
+
+
+def test_rewritten_history_is_found(store: Store):
+    """A commit record that was replaced by another valid one breaks the chain."""
+    import json
+
+    from batchscore.store import seal
+
+    path = Path(store.root.shown(layout.commit(DATE, 1)))
+    path.write_bytes(seal({**json.loads(path.read_bytes()), "by": "somebody else"}))
+
+    assert store.verify(DATE).problems == (
+        Problem(
+            path=store.root.shown(layout.commit(DATE, 2)), fact="it does not follow from the commit before it"
+        ),
+    )
+
+
+def test_projection_that_lags_or_leads_astray_is_found(store: Store):
+    """A date that does not show its newest commit is named."""
+    link = Path(store.root.shown(DATE))
+    old = store.commits(DATE)[0].run
+    link.unlink()
+    gone = store.verify(DATE).problems
+    link.symlink_to(layout.run(old))
+    lags = store.verify(DATE).problems
+
+    assert gone == lags == (Problem(path=str(link), fact="it does not show the newest commit, 2"),)
+
+
+def test_private_file_of_a_kill_is_no_change(store: Store):
+    """What a killed process left of its own private files beside the records is garbage, not a change."""
+    Path(store.root.shown(layout.commits(DATE)), ".tmp-0123").write_bytes(b"half")
+
+    assert store.verify(DATE).problems == ()
+
+
+def test_date_that_is_not_published_is_a_problem(tmp_path: Path):
+    """A date without a commit does not verify."""
+    store = open_store(str(tmp_path))
+    store.claim_pipeline("flights")
+
+    assert [problem.fact for problem in store.verify(DATE).problems] == ["there is no commit record"]
