@@ -25,6 +25,8 @@ ATTEMPTS = 5
 """How often a failed request is tried; obstore retries server errors by itself inside each attempt."""
 TOTAL_SECONDS = 90.0
 """The most that the retries of one call may take, in seconds."""
+PIECE = 16 * 1024 * 1024
+"""The most bytes of one request, so that each ends well within the client's deadline of 30 seconds."""
 SCHEMES = ("s3", "gs", "abfs")
 """The object stores that are understood."""
 
@@ -123,9 +125,12 @@ def read(path: str, start: int = 0, stop: int | None = None) -> bytes:
         StorageFailed: When the store fails, after retries.
     """
     end = stat(path).size if stop is None else stop
-    buffer = bytearray(max(end - start, 0))
     if is_remote(path):
-        return _retried(path, lambda: _remote_range(path, start, end)[1]) if buffer else b""
+        return b"".join(
+            _retried(path, lambda piece=piece: _remote_range(path, *piece)[1])  # type: ignore[misc]
+            for piece in _pieces(start, end)
+        )
+    buffer = bytearray(max(end - start, 0))
     length = _retried(path, lambda: _read_local(path, [(start, end)], memoryview(buffer), origin=start))[1]
     return bytes(memoryview(buffer)[:length])
 
@@ -148,7 +153,7 @@ def read_into(path: str, ranges: Sequence[tuple[int, int]], buffer: memoryview) 
     if not is_remote(path):
         return _retried(path, lambda: _read_local(path, ranges, buffer))[0]
     seen = []
-    for start, end in ranges:
+    for start, end in (piece for each in ranges for piece in _pieces(*each)):
         found, content = _retried(path, lambda start=start, end=end: _remote_range(path, start, end))  # type: ignore[misc]
         buffer[start : start + len(content)] = content
         seen.append(found)
@@ -241,11 +246,8 @@ def _connect(root: str, settings: str) -> ObjectStore:  # noqa: ARG001 - the dig
 
     from obstore.store import from_url  # noqa: PLC0415 - imported late, since a local run needs none of it
 
-    return from_url(
-        root,
-        client_options={"timeout": timedelta(seconds=60), "connect_timeout": timedelta(seconds=5)},
-        retry_config={"max_retries": 4, "retry_timeout": timedelta(seconds=45)},
-    )
+    # No client_options here: they would replace what the environment says of proxies and plain HTTP.
+    return from_url(root, retry_config={"max_retries": 4, "retry_timeout": timedelta(seconds=45)})
 
 
 def _remote_stat(path: str, meta: Any) -> Stat:  # noqa: ANN401 - obstore's ObjectMeta
@@ -281,6 +283,11 @@ def _remote_range(path: str, start: int, end: int) -> tuple[Stat, bytes]:
     return found, content
 
 
+def _pieces(start: int, end: int) -> Iterator[tuple[int, int]]:
+    for at in range(start, end, PIECE):
+        yield at, min(at + PIECE, end)
+
+
 def _retried(path: str, action: Callable[[], _ResultT]) -> _ResultT:
     """Do `action`, again after a growing, jittered pause while the failure may pass."""
     import stamina  # noqa: PLC0415 - not needed by every command
@@ -309,7 +316,7 @@ def _translated(path: str, action: Callable[[], _ResultT]) -> _ResultT:
             raise
         if kind.__name__ == "NotFoundError":
             raise FileNotFoundError(errno.ENOENT, "no such file", redact(path)) from None
-        text = redact(f"{kind.__name__}: {error}")
+        text = redact(str(error).partition("Debug source")[0])
         transient = kind.__name__ in ("GenericError", "JoinError")
         raise (_TransientError(text) if transient else _failed(path, text)) from None
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -158,36 +158,33 @@ def _fitted(column: Any, feature: Feature) -> tuple[Any, Rows]:  # noqa: ANN401 
 
 
 def _check_bounds(values: Any, feature: Feature) -> Iterator[tuple[Reason, Rows]]:  # noqa: ANN401
-    if feature.min is None and feature.max is None:
-        return
-    seen = pc.min_max(values).as_py()
-    low, high = _bound(feature, feature.min), _bound(feature, feature.max)
-    if low is not None and seen["min"] is not None and not seen["min"] >= low:
-        yield from _outside("below-min", pc.less, values, low)
-    if high is not None and seen["max"] is not None and not seen["max"] <= high:
-        yield from _outside("above-max", pc.greater, values, high)
+    # Compared in Arrow and not through min_max in Python, where years above 9999 do not exist.
+    if feature.min is not None:
+        yield from _outside("below-min", pc.less(values, _scalar(feature.min, values.type)))
+    if feature.max is not None:
+        yield from _outside("above-max", pc.greater(values, _scalar(feature.max, values.type)))
 
 
-def _outside(reason: Reason, compare: Any, values: Any, bound: Any) -> Iterator[tuple[Reason, Rows]]:  # noqa: ANN401
-    rows = _indices(compare(values, _scalar(bound, values.type)))
-    if len(rows):
-        yield reason, rows
+def _outside(reason: Reason, mask: Any) -> Iterator[tuple[Reason, Rows]]:  # noqa: ANN401
+    if pc.any(mask).as_py():
+        yield reason, _indices(mask)
 
 
-def _bound(feature: Feature, value: Any) -> Any:  # noqa: ANN401 - a number, or a date for a column of dates
-    if value is None or not isinstance(value, str):
-        return value
-    return date.fromisoformat(value) if feature.dtype == "date32" else datetime.fromisoformat(value)
-
-
-def _scalar(bound: Any, dtype: pa.DataType) -> pa.Scalar:  # noqa: ANN401
-    """Make a bound comparable without changing it: an integer beyond the type is the type's own edge."""
-    if pa.types.is_floating(dtype):
-        return pa.scalar(float(bound), pa.float64())
+def _scalar(bound: float | str, dtype: pa.DataType) -> pa.Scalar:
+    """Make a bound comparable without changing it; what lies beyond the column's type is the type's own edge."""
+    if isinstance(bound, str):
+        return pa.scalar(date.fromisoformat(bound) if dtype == pa.date32() else _utc(bound), dtype)
     if pa.types.is_integer(dtype):
-        limits = np.iinfo(dtype.to_pandas_dtype())
-        return pa.scalar(min(max(bound, int(limits.min)), int(limits.max)), dtype)
-    return pa.scalar(bound, dtype)
+        signed, bits = not pa.types.is_unsigned_integer(dtype), dtype.bit_width
+        low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
+        return pa.scalar(min(max(int(bound), low), high), dtype)
+    return pa.scalar(float(bound), pa.float64())
+
+
+def _utc(text: str) -> datetime:
+    """Read an ISO time; columns hold times without a zone, which are taken as UTC."""
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
 
 
 def _strangers(values: Any, categories: Sequence[str | int]) -> Rows:  # noqa: ANN401
