@@ -19,7 +19,6 @@ from made_models import (
     as_read,
     dumped,
     fitted,
-    mixed,
     mixed_schema,
     number_schema,
     numbers,
@@ -647,4 +646,3 @@ def test_mixed_features_take_the_frame_and_numbers_the_matrix():
     """A column transformer chooses columns by type; everything else takes one C-ordered matrix."""
     assert as_model(fitted("forest")[0], options_of(b""), mixed_schema()).takes == "frame"
     assert as_model(fitted("boosting, numbers")[0], options_of(b""), number_schema()).takes == "matrix"
-    assert mixed(3).num_rows == 3

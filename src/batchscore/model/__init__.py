@@ -7,6 +7,7 @@ Nothing is unpickled before its digest matched.
 
 from __future__ import annotations
 
+import importlib
 import re
 import threading
 from collections.abc import Callable, Mapping
@@ -46,7 +47,13 @@ __all__ = [
     "verify",
 ]
 
-FORMATS: Mapping[str, str] = {".joblib": "joblib", ".pkl": "joblib", ".pickle": "joblib"}
+FORMATS: Mapping[str, str] = {
+    ".joblib": "joblib",
+    ".pkl": "joblib",
+    ".pickle": "joblib",
+    ".skops": "skops",
+    ".onnx": "onnx",
+}
 """The format of each suffix."""
 _KEPT_MODELS = 4
 """A process keeps the last models that it loaded, since a backfill may need one per date."""
@@ -232,14 +239,17 @@ def _load_once(options: ModelOptions, schema: FeatureSchema, content: bytes) -> 
 
 
 def _parse(kind: str, options: ModelOptions, schema: FeatureSchema, content: bytes) -> LoadedModel:
-    from batchscore.model import joblib
-
-    loaders: Mapping[str, Callable[[ModelOptions, FeatureSchema, bytes], LoadedModel]] = {"joblib": joblib.load_model}
-    return loaders[kind](options, schema, content)
+    loader = importlib.import_module(f"batchscore.model.{kind}")
+    model: LoadedModel = loader.load_model(options, schema, content)
+    return model
 
 
 def _key(options: ModelOptions, schema: FeatureSchema) -> tuple[str, str, str]:
-    return options.sha256, schema.digest, options.model_dump_json(include={"path", "output", "positive_class"})
+    return (
+        options.sha256,
+        schema.digest,
+        options.model_dump_json(include={"path", "output", "positive_class", "trusted"}),
+    )
 
 
 def _name(options: ModelOptions) -> str:

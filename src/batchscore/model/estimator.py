@@ -113,7 +113,7 @@ def as_model(estimator: object, options: ModelOptions, schema: FeatureSchema) ->
         takes="matrix" if takes_matrix(estimator, schema) else "frame",
         named=names is not None,
         classes=classes,
-        positive=_positive(classes, options),
+        positive=positive_index(classes, options),
         facts=_facts(estimator, names, schema),
     )
 
@@ -184,7 +184,12 @@ def _check_output(estimator: object, options: ModelOptions) -> tuple[ClassLabel,
     return () if classes is None else tuple(np.asarray(classes).tolist())
 
 
-def _positive(classes: tuple[ClassLabel, ...], options: ModelOptions) -> int | None:
+def positive_index(classes: tuple[ClassLabel, ...], options: ModelOptions) -> int | None:
+    """Return the index of the class whose probability is the prediction; None when there is no such class.
+
+    Raises:
+        ModelError: When the configured class is unknown.
+    """
     wanted = options.positive_class
     if options.output != "probability":
         return None
@@ -201,11 +206,21 @@ def _positive(classes: tuple[ClassLabel, ...], options: ModelOptions) -> int | N
 
 
 def _check_features(estimator: object, names: Sequence[str] | None, schema: FeatureSchema, path: str) -> None:
-    wanted = list(schema.names)
-    if names is None:
-        _check_count(getattr(estimator, "n_features_in_", None), len(wanted), path)
+    if names is not None:
+        check_names(names, schema, path)
         return
-    given = list(names)
+    given = getattr(estimator, "n_features_in_", None)
+    if given is not None:
+        refuse_count(given, len(schema.features), path)
+
+
+def check_names(names: Sequence[str], schema: FeatureSchema, path: str) -> None:
+    """Compare the features that the model takes with the schema's, by name and order.
+
+    Raises:
+        ModelError: When one is missing in the schema, one too many, or out of order.
+    """
+    given, wanted = list(names), list(schema.names)
     missing = [name for name in given if name not in wanted]
     extra = [name for name in wanted if name not in given]
     if missing:
@@ -233,8 +248,13 @@ def _check_features(estimator: object, names: Sequence[str] | None, schema: Feat
         )
 
 
-def _check_count(given: int | None, wanted: int, path: str) -> None:
-    if given is not None and given != wanted:
+def refuse_count(given: int, wanted: int, path: str) -> None:
+    """Compare the number of features of a model without names with the schema's.
+
+    Raises:
+        ModelError: When they differ.
+    """
+    if given != wanted:
         raise ModelError(
             f"the model '{path}' takes {given} features, but the feature schema has {wanted}",
             slug="FEATURES-COUNT",

@@ -6,28 +6,14 @@ Reading such a file runs what is written in it; that is why `model` hands over b
 from __future__ import annotations
 
 import io
-import pickle
-import warnings
 from typing import TYPE_CHECKING
 
-from batchscore.errors import ModelError
 from batchscore.model.estimator import EstimatorModel, as_model
+from batchscore.model.loading import load_guarded
 
 if TYPE_CHECKING:
     from batchscore.model.options import ModelOptions
     from batchscore.schema import FeatureSchema
-
-_CUT_OFF = (
-    "truncated",
-    "ran out of input",
-    "eof",
-    "end of file",
-    "end-of-stream",
-    "incomplete",
-    "ended before",
-    "exhausted",
-)
-"""What the messages of pickle, numpy and the compressors have in common when a file ends too early."""
 
 
 def load_model(options: ModelOptions, schema: FeatureSchema, content: bytes) -> EstimatorModel:
@@ -36,56 +22,6 @@ def load_model(options: ModelOptions, schema: FeatureSchema, content: bytes) -> 
     Raises:
         ModelError: When the file can not be loaded, or what is in it does not fit.
     """
-    return as_model(_unpickle(options, content), options, schema)
-
-
-def _unpickle(options: ModelOptions, content: bytes) -> object:
     import joblib
-    from sklearn.exceptions import InconsistentVersionWarning
 
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            # scikit-learn only warns of another version; a nightly run must not score with a guess.
-            warnings.simplefilter("error", UserWarning)
-            return joblib.load(io.BytesIO(content))
-    except InconsistentVersionWarning as error:
-        raise ModelError(
-            f"the model '{options.path}' was saved by scikit-learn {error.original_sklearn_version}, "
-            f"but {error.current_sklearn_version} is installed ({error.estimator_name})",
-            slug="LIBRARY-VERSION",
-            remedy="install the version that saved it, or train and release the model again",
-            path=options.path,
-        ) from error
-    except ModuleNotFoundError as error:
-        raise ModelError(
-            f"the model '{options.path}' needs the module '{error.name}', which is not installed",
-            slug="LIBRARY-MISSING",
-            remedy="install the library that the model was trained with, in the same version",
-            path=options.path,
-        ) from error
-    except Exception as error:
-        raise _load_error(options.path, error) from error
-
-
-def _load_error(path: str, error: Exception) -> ModelError:
-    fact = f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
-    text = str(error).lower()
-    if isinstance(error, EOFError) or any(sign in text for sign in _CUT_OFF):
-        return ModelError(
-            f"the model '{path}' is truncated: it ends before the model does ({fact})",
-            slug="TRUNCATED",
-            remedy="copy the released file again and pin the digest that was released with it",
-            path=path,
-        )
-    if isinstance(error, UserWarning):
-        return ModelError(
-            f"the model '{path}' loads only with a warning: {fact}",
-            slug="LOAD-WARNING",
-            remedy="train and release the model again with the installed libraries",
-            path=path,
-        )
-    remedy = "check that it was saved by joblib or pickle with the installed libraries"
-    if isinstance(error, pickle.UnpicklingError | KeyError | IndexError):
-        remedy = "the file is damaged or no joblib file; check its release"
-    return ModelError(f"the model '{path}' can not be loaded: {fact}", slug="LOAD", remedy=remedy, path=path)
+    return as_model(load_guarded(options.path, lambda: joblib.load(io.BytesIO(content))), options, schema)

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from pydantic import AfterValidator, Field, model_validator
 
-from batchscore.strict import Section
+from batchscore.strict import FROM_LIST, Section
 
 Output = Literal["probability", "value", "class"]
 """What the scores are: a probability in 0..1, a regressor's value, or the index of a class."""
@@ -114,6 +114,8 @@ class ModelOptions(Section):
     """The digest of the feature schema that the model was released with."""
     golden: GoldenOptions | None = None
     """A sample that is scored before the run and must agree in every bit."""
+    trusted: Annotated[tuple[str, ...], FROM_LIST] = ()
+    """For skops: the types beyond scikit-learn's own that may be loaded; `model inspect` lists them for review."""
     compiled: CompiledOptions = CompiledOptions()
     """Whether the model may run as plain data."""
 
@@ -123,4 +125,6 @@ class ModelOptions(Section):
             raise ValueError(f"has positive_class, which needs output: probability, not {self.output}")
         if self.allow_trained_after and self.trained_until is None:
             raise ValueError("has allow_trained_after without trained_until, so there is nothing to allow")
+        if self.trusted and not self.path.lower().endswith(".skops"):
+            raise ValueError("has trusted, which only a .skops file obeys")
         return self
