@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo flights churn test check format lock clean
+.PHONY: help setup demo flights churn test check format lock tools clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -17,6 +17,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make the environment in .venv (first step of every other target)
+	@echo "the environment in $(VENV) is ready: $(BIN)/batchscore --help"
 
 $(READY): requirements/build.txt requirements/dev.txt pyproject.toml scripts/setup.sh
 	@scripts/step.sh "setting up" scripts/setup.sh
@@ -45,6 +46,9 @@ churn: $(READY) ## build the churn example in build/churn and score its 128,734 
 
 test: $(READY) ## run the tests; what needs a tool that this machine lacks is skipped and named
 	@scripts/step.sh "tests" $(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
+
+tools: ## put helm and kubectl into .tools/bin, for the tests of the chart
+	@scripts/step.sh "helm and kubectl" scripts/tools.sh
 
 check: $(READY) ## lint, format, types, import contracts
 	@scripts/step.sh "lint" $(BIN)/ruff check .

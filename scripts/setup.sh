@@ -15,7 +15,7 @@ command -v "$python" >/dev/null || die "no '$python' on this machine: apt instal
 "$python" -c 'import ensurepip, venv' 2>/dev/null ||
     die "'$python' lacks its venv module: apt install python3-venv (on Debian and Ubuntu), then again"
 
-# An environment that another Python made, or that was moved here, is not mended but made anew.
+# An environment that does not start, such as one whose Python is gone, is not mended but made anew.
 if ! "$env/bin/python" -c 'import os, sys; sys.exit(os.path.realpath(sys.prefix) != os.path.realpath(sys.argv[1]))' "$env" 2>/dev/null; then
     scripts/step.sh "an empty environment in $env ($("$python" -V 2>&1))" "$python" -m venv --clear "$env"
 fi
