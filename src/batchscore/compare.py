@@ -110,13 +110,13 @@ def _common(old: pa.Table, new: pa.Table, id_column: str) -> tuple[pa.Table, pa.
     return old.take(places.filter(kept)), new.filter(kept)
 
 
-def _predictions(table: pa.Table) -> Any:  # noqa: ANN401 - float64, shape (n_rows,)
+def _predictions(table: pa.Table) -> Any:
     if "prediction" not in table.column_names:
         return np.zeros(table.num_rows)
     return table.column("prediction").to_numpy()
 
 
-def _quantiles(values: Any) -> dict[str, float]:  # noqa: ANN401 - float64, shape (n_rows,)
+def _quantiles(values: Any) -> dict[str, float]:
     found = np.quantile(values, SHARES, method="inverted_cdf")
     return {f"p{round(100 * share):02d}": float(value) for share, value in zip(SHARES, found, strict=True)}
 

@@ -20,6 +20,8 @@ from batchscore.metrics import RunType
 from batchscore.report import PartitionOutcome, Totals
 from batchscore.watch import Stopwatch
 
+Clock = Callable[[], float]
+"""Returns the time, in seconds since the epoch."""
 STAGES = ("resolve", "cluster", "load", "score", "reduce", "publish")
 """The stages of a run whose wall seconds are recorded."""
 PARTITION_SECONDS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
@@ -29,10 +31,11 @@ PARTITION_SECONDS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 class Execution:
     """What the clock and the machines say of one run."""
 
-    def __init__(self, *, run_id: str, run_type: RunType, started: float, attempt: int) -> None:
+    def __init__(self, *, run_id: str, run_type: RunType, attempt: int, clock: Clock) -> None:
         self.run_id = run_id
         self.run_type = run_type
-        self.started = started
+        self.clock = clock
+        self.started = clock()
         self.attempt = attempt
         self.watch = Stopwatch()
         self.workers = 0
@@ -104,7 +107,6 @@ def metadata_document(
     execution: Execution,
     *,
     asked: Mapping[str, Any],
-    ended: float,
 ) -> dict[str, Any]:
     """Return the content of metadata.json.
 
@@ -114,9 +116,9 @@ def metadata_document(
         judgement: The gates' verdicts and the volume baseline.
         execution: This execution.
         asked: Who asked, and why.
-        ended: When the run ended, epoch seconds.
     """
     config, plan = checked.config, checked.plan
+    ended = execution.clock()
     return {
         "format_version": FORMAT_VERSION,
         "model_version": config.model.version,

@@ -90,7 +90,7 @@ def check_inputs_unchanged(store: Store, commit: Commit, checked: Checked) -> No
                 )
 
 
-def _identity(stat: Any) -> dict[str, Any]:  # noqa: ANN401 - sources.Stat
+def _identity(stat: Any) -> dict[str, Any]:
     return {"modified_ns": stat.modified_ns, "inode": stat.inode}
 
 

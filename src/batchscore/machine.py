@@ -44,13 +44,13 @@ def hardware() -> dict[str, Any]:
     }
     # Only what is loaded anyway: neither library is imported to be described.
     if "numpy" in sys.modules:
-        from numpy._core._multiarray_umath import (  # type: ignore[import-not-found]  # noqa: PLC0415 - knows it alone
+        from numpy._core._multiarray_umath import (  # type: ignore[import-not-found]
             __cpu_features__,
         )
 
         facts["simd"] = sorted(name for name, present in __cpu_features__.items() if present)
     if "threadpoolctl" in sys.modules:
-        from threadpoolctl import threadpool_info  # noqa: PLC0415
+        from threadpoolctl import threadpool_info
 
         facts["threadpools"] = sorted(
             f"{pool['internal_api']} {pool.get('version')} {pool.get('architecture', '')}".strip()

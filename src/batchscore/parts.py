@@ -130,7 +130,7 @@ def bool_array(values: NDArray[np.bool_]) -> pa.Array:
     return pa.Array.from_buffers(pa.bool_(), len(values), [None, pa.py_buffer(np.packbits(values, bitorder="little"))])
 
 
-def values_of(array: pa.Array, dtype: Any) -> NDArray[Any]:  # noqa: ANN401 - numpy's dtype argument
+def values_of(array: pa.Array, dtype: Any) -> NDArray[Any]:
     """View the values of a fixed-width Arrow array, shape (n_rows,); what lies under nulls is arbitrary."""
     buffer = array.buffers()[1]
     if buffer is None or not len(array):

@@ -15,9 +15,10 @@ import pyarrow as pa
 
 from batchscore.check import check_date
 from batchscore.config import RunConfig
+from batchscore.execution import Clock
 from batchscore.parts import canonical_table
 from batchscore.plan import Difference, differences
-from batchscore.run import Clock, Progress, Request, run_privately
+from batchscore.run import Progress, Request, run_privately
 from batchscore.store import Published, Store, open_store
 
 
@@ -133,7 +134,5 @@ def _first_row(old: pa.ChunkedArray, new: pa.ChunkedArray) -> int | None:
         return None
     if one.type != other.type:
         return 0
-    left, right = one.to_pylist(), other.to_pylist()
-    return next(
-        (row for row, (a, b) in enumerate(zip(left, right, strict=True)) if a != b and not (a != a and b != b)), 0
-    )  # noqa: PLR0124 - NaN
+    left, right = (["NaN" if value != value else value for value in array.to_pylist()] for array in (one, other))  # noqa: PLR0124 - only a NaN is not itself
+    return next((row for row, (a, b) in enumerate(zip(left, right, strict=True)) if a != b), 0)

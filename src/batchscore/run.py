@@ -16,7 +16,7 @@ from batchscore.config import RunConfig
 from batchscore.documents import manifest_document, summary_document
 from batchscore.duplicates import check_unique
 from batchscore.errors import BatchscoreError, Held, StateDamaged, exit_code
-from batchscore.execution import Execution, metadata_document
+from batchscore.execution import Clock, Execution, metadata_document
 from batchscore.judge import Judgement, judge
 from batchscore.logs import bind, logger
 from batchscore.metrics import Attempt, Group, Outcome, Pusher
@@ -28,8 +28,6 @@ from batchscore.store import Commit, Holder, Publication, Published, Store, open
 
 Progress = Callable[[int, int], None]
 """Told the rows that are done and the rows in all."""
-Clock = Callable[[], float]
-"""Returns the time, in seconds since the epoch."""
 
 _log = logger(__name__)
 
@@ -85,15 +83,16 @@ def run(request: Request, clock: Clock, progress: Progress) -> Result:
     """
     config, day = request.config, request.day.isoformat()
     bind(run_id=request.run_id, pipeline=config.pipeline, date=day)
-    began = Attempt(started=clock(), attempts=request.attempt, timeout=config.cluster.deadline_minutes * 60)
     _log.info("run started", model_version=config.model.version, by=request.by, attempt=request.attempt)
     store = open_output(config)
     run_type = ledger.run_type(store, request.day, request.run_type)
     pusher = Pusher(config.metrics, Group(environment=config.environment, pipeline=config.pipeline, run_type=run_type))
+    execution = Execution(run_id=request.run_id, run_type=run_type, attempt=request.attempt, clock=clock)
+    timeout = config.cluster.deadline_minutes * 60
+    began = Attempt(started=execution.started, attempts=request.attempt, timeout=timeout)
     pusher.start(began)
-    execution = Execution(run_id=request.run_id, run_type=run_type, started=began.started, attempt=request.attempt)
     with _failure_told(pusher, began, clock):
-        result = _publish_once(request, store, execution, clock, progress)
+        result = _publish_once(request, store, execution, progress)
     if result.status == "published":
         published = store.published(day)
         summary, metadata = published.document("summary_metrics.json"), published.document("metadata.json")
@@ -117,7 +116,7 @@ def open_output(config: RunConfig) -> Store:
     return store
 
 
-def _publish_once(request: Request, store: Store, execution: Execution, clock: Clock, progress: Progress) -> Result:
+def _publish_once(request: Request, store: Store, execution: Execution, progress: Progress) -> Result:
     with execution.watch("resolve"):
         checked = check_date(request.config, request.day)
     parent, done = store.settle(checked.plan, republish=request.republish)
@@ -126,7 +125,7 @@ def _publish_once(request: Request, store: Store, execution: Execution, clock: C
             # Looked at again: whoever held the lease may have published meanwhile.
             parent, done = store.settle(checked.plan, republish=request.republish)
             if not done:
-                return _score_and_publish(request, store, checked, parent, execution, clock, progress)
+                return _score_and_publish(request, store, checked, parent, execution, progress)
     if parent is None:
         raise BatchscoreError("a finished date has no commit", slug="NO-COMMIT")
     ledger.check_inputs_unchanged(store, parent, checked)
@@ -139,14 +138,13 @@ def _score_and_publish(
     checked: Checked,
     parent: Commit | None,
     execution: Execution,
-    clock: Clock,
     progress: Progress,
 ) -> Result:
     totals = score_all(checked, store, execution, progress)
     with execution.watch("reduce"):
         check_totals(checked, store, totals)
         judgement = judge(store, checked, totals)
-    publication = publication_of(request, checked, totals, judgement, execution, clock)
+    publication = publication_of(request, checked, totals, judgement, execution)
     if judgement.is_held:
         store.hold(publication, parent, why=judgement.why, gates=judgement.records())
     if judgement.refusal is not None:
@@ -163,10 +161,10 @@ def run_privately(request: Request, checked: Checked, store: Store, clock: Clock
     Raises:
         BatchscoreError: As `run`.
     """
-    execution = Execution(run_id=request.run_id, run_type="manual", started=clock(), attempt=1)
+    execution = Execution(run_id=request.run_id, run_type="manual", attempt=1, clock=clock)
     totals = score_all(checked, store, execution, progress)
     check_totals(checked, store, totals)
-    publication = publication_of(request, checked, totals, judge(store, checked, totals), execution, clock)
+    publication = publication_of(request, checked, totals, judge(store, checked, totals), execution)
     store.publish(publication, None)
     return store.published(checked.plan.date)
 
@@ -233,7 +231,7 @@ def check_totals(checked: Checked, store: Store, totals: Totals) -> None:
 
 
 def publication_of(
-    request: Request, checked: Checked, totals: Totals, judgement: Judgement, execution: Execution, clock: Clock
+    request: Request, checked: Checked, totals: Totals, judgement: Judgement, execution: Execution
 ) -> Publication:
     """Return what is published, with its documents to be made once the data files are staged."""
 
@@ -244,7 +242,7 @@ def publication_of(
         return {
             "summary_metrics.json": summary_document(checked.plan, totals, judgement.drift),
             "manifest.json": manifest_document(checked.plan, totals, single),
-            "metadata.json": metadata_document(checked, totals, judgement, execution, asked=asked, ended=clock()),
+            "metadata.json": metadata_document(checked, totals, judgement, execution, asked=asked),
         }
 
     execution.publishing()

@@ -225,8 +225,8 @@ def _fill(descriptor: int, start: int, target: memoryview) -> int:
     return done
 
 
-def _obstore() -> Any:  # noqa: ANN401 - imported late, since a local run needs none of it
-    import obstore  # noqa: PLC0415 - imported late, since a local run needs none of it
+def _obstore() -> Any:
+    import obstore
 
     return obstore
 
@@ -242,15 +242,15 @@ def _open_store(path: str) -> tuple[ObjectStore, str]:
 @lru_cache(maxsize=16)
 def _connect(root: str, settings: str) -> ObjectStore:  # noqa: ARG001 - the digest only separates cache entries
     """Make the client of a bucket: one per process, since it holds the connections."""
-    from datetime import timedelta  # noqa: PLC0415 - only object stores need it
+    from datetime import timedelta
 
-    from obstore.store import from_url  # noqa: PLC0415 - imported late, since a local run needs none of it
+    from obstore.store import from_url
 
     # No client_options here: they would replace what the environment says of proxies and plain HTTP.
     return from_url(root, retry_config={"max_retries": 4, "retry_timeout": timedelta(seconds=45)})
 
 
-def _remote_stat(path: str, meta: Any) -> Stat:  # noqa: ANN401 - obstore's ObjectMeta
+def _remote_stat(path: str, meta: Any) -> Stat:
     version = meta.get("e_tag") or meta.get("version")
     return Stat(path=path, size=meta["size"], version=version, modified_ns=None, inode=None)
 
@@ -290,7 +290,7 @@ def _pieces(start: int, end: int) -> Iterator[tuple[int, int]]:
 
 def _retried(path: str, action: Callable[[], _ResultT]) -> _ResultT:
     """Do `action`, again after a growing, jittered pause while the failure may pass."""
-    import stamina  # noqa: PLC0415 - not needed by every command
+    import stamina
 
     try:
         for attempt in stamina.retry_context(on=_TransientError, attempts=ATTEMPTS, timeout=TOTAL_SECONDS, wait_max=10):

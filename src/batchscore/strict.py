@@ -32,7 +32,7 @@ class _UniqueKeyLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: 
     """A safe loader that refuses duplicate keys and leaves dates as the text they are."""
 
 
-def _mapping(loader: Any, node: yaml.MappingNode) -> dict[str, Any]:  # noqa: ANN401 - PyYAML's loaders are untyped
+def _mapping(loader: Any, node: yaml.MappingNode) -> dict[str, Any]:
     seen: dict[Any, int] = {}
     for key_node, _ in node.value:
         key = loader.construct_object(key_node, deep=True)
@@ -52,7 +52,7 @@ _UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG,
 _UniqueKeyLoader.add_constructor("tag:yaml.org,2002:timestamp", lambda loader, node: loader.construct_scalar(node))
 
 
-def parse_yaml(text: str, *, source: str) -> Any:  # noqa: ANN401 - YAML may hold anything
+def parse_yaml(text: str, *, source: str) -> Any:
     """Parse one YAML document.
 
     Args:
@@ -71,7 +71,7 @@ def parse_yaml(text: str, *, source: str) -> Any:  # noqa: ANN401 - YAML may hol
         raise ConfigError(f"{source} is not valid YAML: {fact}", slug="YAML", remedy="mend the syntax") from error
 
 
-def parse_section(model: type[SectionT], content: Any, *, source: str) -> SectionT:  # noqa: ANN401
+def parse_section(model: type[SectionT], content: Any, *, source: str) -> SectionT:
     """Check `content` against `model`.
 
     Args:
@@ -109,14 +109,14 @@ def key_paths(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
             yield from key_paths(section, f"{prefix}{key}.")
 
 
-def sections_of(annotation: Any) -> list[type[BaseModel]]:  # noqa: ANN401 - a type annotation
+def sections_of(annotation: Any) -> list[type[BaseModel]]:
     """Return the section classes that a field's annotation admits."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [section for inner in get_args(annotation) for section in sections_of(inner)]
 
 
-def _explain(model: type[BaseModel], item: Any) -> tuple[str, str]:  # noqa: ANN401 - pydantic's error details
+def _explain(model: type[BaseModel], item: Any) -> tuple[str, str]:
     path = ".".join(str(part) for part in item["loc"])
     if item["type"] == "extra_forbidden":
         return f"unknown key '{path}'{_nearest(model, path)}", "UNKNOWN-KEY"

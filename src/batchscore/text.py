@@ -221,8 +221,10 @@ def _common_lines(found: Mapping[str, Any]) -> list[str]:
     moves = "  ".join(f"{name} {value:+.4f}" for name, value in found["change_quantiles"].items())
     movers = [(mover["id"], _score(mover["old"]), _score(mover["new"])) for mover in found["movers"]]
     return [
-        f"{rows['common']:,} rows in both: {found['changed']:,} scores changed, {crossed['raised']:,} newly flagged,"
-        f" {crossed['lowered']:,} no longer",
+        (
+            f"{rows['common']:,} rows in both: {found['changed']:,} scores changed, {crossed['raised']:,} newly flagged,"
+            f" {crossed['lowered']:,} no longer"
+        ),
         *([f"change of the score: {moves}", "moved most:", *indented(table(movers))] if found["changed"] else []),
     ]
 

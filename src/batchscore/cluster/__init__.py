@@ -12,6 +12,7 @@ from typing import Literal, Protocol, Self, TypeVar
 
 from pydantic import Field, model_validator
 
+from batchscore.errors import BatchscoreError
 from batchscore.plan import Partition
 from batchscore.strict import Section
 
@@ -68,7 +69,7 @@ class Workers(Protocol):
 
     def run(
         self,
-        task: Callable[[Partition], ResultT],
+        task: Callable[[Partition], ResultT | BatchscoreError],
         partitions: Sequence[Partition],
         take: Callable[[ResultT], None],
     ) -> None:
@@ -92,10 +93,10 @@ def connect(options: ClusterOptions) -> AbstractContextManager[Workers]:
         NoCluster: When there is no cluster, or no worker, in time.
     """
     if options.kind == "local" and not options.processes:
-        from batchscore.cluster.threads import threads  # noqa: PLC0415 - `distributed` is not imported for nothing
+        from batchscore.cluster.threads import threads
 
         return threads(options.workers)
-    from batchscore.cluster.processes import local_processes, scheduler_at  # noqa: PLC0415 - as above
+    from batchscore.cluster.processes import local_processes, scheduler_at
 
     return local_processes(options) if options.kind == "local" else scheduler_at(options)
 

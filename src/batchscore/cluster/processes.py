@@ -148,7 +148,7 @@ class Distributed:
 
     def run(
         self,
-        task: Callable[[Partition], ResultT],
+        task: Callable[[Partition], ResultT | BatchscoreError],
         partitions: Sequence[Partition],
         take: Callable[[ResultT], None],
     ) -> None:
@@ -211,7 +211,7 @@ class Distributed:
         return errors
 
 
-def _result_of(future: Future[Any], partition: Partition) -> Any:  # noqa: ANN401 - what the task returned
+def _result_of(future: Future[Any], partition: Partition) -> Any:
     try:
         return future.result()
     except KilledWorker as error:

@@ -36,7 +36,7 @@ class Threads:
 
     def run(
         self,
-        task: Callable[[Partition], ResultT],
+        task: Callable[[Partition], ResultT | BatchscoreError],
         partitions: Sequence[Partition],
         take: Callable[[ResultT], None],
     ) -> None:
@@ -64,8 +64,8 @@ class _Guarded:
 def _run_chunk(
     pool: ThreadPoolExecutor, task: _Guarded, chunk: Sequence[Partition], take: Callable[[Any], None]
 ) -> None:
-    from dask.callbacks import Callback  # noqa: PLC0415 - half a second that `plan` and `show` need not pay
-    from dask.threaded import get  # noqa: PLC0415 - as above
+    from dask.callbacks import Callback
+    from dask.threaded import get
 
     def taken(_key: object, result: object, *_: object) -> None:
         if result is not None and not isinstance(result, BatchscoreError):

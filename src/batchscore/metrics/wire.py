@@ -110,7 +110,7 @@ class _Http(urllib.request.HTTPHandler):
         """Open `req`."""
         return self.do_open(self._connect, req)
 
-    def _connect(self, host: str, **options: Any) -> http.client.HTTPConnection:  # noqa: ANN401 - http.client's own
+    def _connect(self, host: str, **options: Any) -> http.client.HTTPConnection:
         connection = http.client.HTTPConnection(host, **options)
         self._remember(connection)
         return connection
@@ -128,7 +128,7 @@ class _Https(urllib.request.HTTPSHandler):
         """Open `req`."""
         return self.do_open(self._connect, req)
 
-    def _connect(self, host: str, **options: Any) -> http.client.HTTPConnection:  # noqa: ANN401 - http.client's own
+    def _connect(self, host: str, **options: Any) -> http.client.HTTPConnection:
         connection = _CuttableHttps(host, context=self._trust, **options)
         self._remember(connection)
         return connection
@@ -150,7 +150,7 @@ class _CuttableHttps(http.client.HTTPSConnection):
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     """A redirected push arrives as a GET, or nowhere: the redirect is the error."""
 
-    def redirect_request(self, *_: Any) -> None:  # noqa: ANN401 - urllib's own
+    def redirect_request(self, *_: Any) -> None:
         """Follow nothing."""
 
 

@@ -121,14 +121,14 @@ def cast(table: pa.Table | pa.RecordBatch, schema: FeatureSchema) -> pa.Table:
     return pa.Table.from_arrays(columns, names=list(schema.names))
 
 
-def _cast_column(column: Any, feature: Feature) -> Any:  # noqa: ANN401 - Array or ChunkedArray
+def _cast_column(column: Any, feature: Feature) -> Any:
     target = ARROW_TYPES[feature.dtype]
     if column.type == target or (pa.types.is_dictionary(column.type) and feature.dtype == "string"):
         return column
     return column.cast(target)
 
 
-def _check(column: Any, feature: Feature) -> Iterator[tuple[Reason, Rows]]:  # noqa: ANN401 - Array or ChunkedArray
+def _check(column: Any, feature: Feature) -> Iterator[tuple[Reason, Rows]]:
     if column.null_count and not feature.nullable:
         yield "null", _indices(column.is_null())
     if column.null_count == len(column):
@@ -147,7 +147,7 @@ def _check(column: Any, feature: Feature) -> Iterator[tuple[Reason, Rows]]:  # n
             yield "not-in-categories", rows
 
 
-def _fitted(column: Any, feature: Feature) -> tuple[Any, Rows]:  # noqa: ANN401 - Array or ChunkedArray
+def _fitted(column: Any, feature: Feature) -> tuple[Any, Rows]:
     """Cast a column; rows whose value does not survive become null and are returned."""
     try:
         return _cast_column(column, feature), np.empty(0, np.int64)
@@ -157,7 +157,7 @@ def _fitted(column: Any, feature: Feature) -> tuple[Any, Rows]:  # noqa: ANN401 
         return pc.if_else(kept, forced, None), _indices(pc.invert(kept))
 
 
-def _check_bounds(values: Any, feature: Feature) -> Iterator[tuple[Reason, Rows]]:  # noqa: ANN401
+def _check_bounds(values: Any, feature: Feature) -> Iterator[tuple[Reason, Rows]]:
     # Compared in Arrow and not through min_max in Python, where years above 9999 do not exist.
     if feature.min is not None:
         yield from _outside("below-min", pc.less(values, _scalar(feature.min, values.type)))
@@ -165,7 +165,7 @@ def _check_bounds(values: Any, feature: Feature) -> Iterator[tuple[Reason, Rows]
         yield from _outside("above-max", pc.greater(values, _scalar(feature.max, values.type)))
 
 
-def _outside(reason: Reason, mask: Any) -> Iterator[tuple[Reason, Rows]]:  # noqa: ANN401
+def _outside(reason: Reason, mask: Any) -> Iterator[tuple[Reason, Rows]]:
     if pc.any(mask).as_py():
         yield reason, _indices(mask)
 
@@ -187,7 +187,7 @@ def _utc(text: str) -> datetime:
     return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
 
 
-def _strangers(values: Any, categories: Sequence[str | int]) -> Rows:  # noqa: ANN401
+def _strangers(values: Any, categories: Sequence[str | int]) -> Rows:
     if not isinstance(values, pa.ChunkedArray):
         values = pa.chunked_array([values])
     found = [np.empty(0, np.int64)]
@@ -210,5 +210,5 @@ def _strangers_of(chunk: pa.Array, categories: Sequence[str | int]) -> Rows:
     return _indices(pc.and_(chunk.is_valid(), pc.invert(known)))
 
 
-def _indices(mask: Any) -> Rows:  # noqa: ANN401 - Array or ChunkedArray of booleans; null counts as false
+def _indices(mask: Any) -> Rows:
     return np.asarray(pc.indices_nonzero(mask)).astype(np.int64)

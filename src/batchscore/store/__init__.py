@@ -84,7 +84,7 @@ def open_root(url: str, mode: str = "0644") -> Root:
             slug="SCHEME",
             remedy="write a path, or an address that begins with s3://, gs:// or abfs://",
         )
-    from batchscore.store.objects import ObjectRoot  # noqa: PLC0415 - imports a client that files do not need
+    from batchscore.store.objects import ObjectRoot
 
     return ObjectRoot(url)
 

@@ -171,7 +171,7 @@ class FileRoot:
 
     def probe(self) -> None:
         """Try each primitive once per file system: `Root.probe`."""
-        from batchscore.store.probe import probe_files  # noqa: PLC0415 - only the first run of a root needs it
+        from batchscore.store.probe import probe_files
 
         probe_files(self)
 

@@ -202,7 +202,7 @@ class ObjectRoot:
 
     def probe(self) -> None:
         """Try each primitive, once per store and version of the client: `Root.probe`."""
-        from batchscore.store.probe import probe_objects  # noqa: PLC0415 - only the first run of a root needs it
+        from batchscore.store.probe import probe_objects
 
         probe_objects(self)
 

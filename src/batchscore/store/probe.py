@@ -50,7 +50,7 @@ def probe_objects(root: ObjectRoot) -> None:
     Raises:
         ConfigError: With what it does not do.
     """
-    import obstore  # noqa: PLC0415 - file systems do without
+    import obstore
 
     passed = f"{layout.PROBES}/obstore-{obstore.__version__}.json"
     if is_there(root, passed):
@@ -68,10 +68,10 @@ def probe_objects(root: ObjectRoot) -> None:
 
 
 def _refuses_stale(root: ObjectRoot, key: str) -> bool:
-    import obstore  # noqa: PLC0415
-    from obstore.exceptions import BaseError  # noqa: PLC0415
+    import obstore
+    from obstore.exceptions import BaseError
 
-    from batchscore.store.objects import client  # noqa: PLC0415
+    from batchscore.store.objects import client
 
     root.replace(key, b"one")
     found = obstore.head(client(root.url), key)

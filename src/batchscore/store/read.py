@@ -63,8 +63,8 @@ class Published:
         Raises:
             StateDamaged: When a file is not the one that was committed.
         """
-        import pyarrow as pa  # noqa: PLC0415 - commands that only look at records do without
-        import pyarrow.parquet as pq  # noqa: PLC0415
+        import pyarrow as pa
+        import pyarrow.parquet as pq
 
         names = None if columns is None else list(columns)
         files = self.files(kind)
@@ -117,7 +117,7 @@ def read_published(
         UsageError: When the date is not published.
         StateDamaged: When a file is not the one that was published.
     """
-    from batchscore.store import open_root  # noqa: PLC0415 - the package's front imports this file
+    from batchscore.store import open_root
 
     table = resolve(open_root(output), date, revision).table()
     return table if engine == "arrow" else table.to_pandas()

@@ -1,0 +1,95 @@
+"""What several answers share."""
+
+from __future__ import annotations
+
+import getpass
+import secrets
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import date
+
+from batchscore import text
+from batchscore.config import RunConfig
+from batchscore.errors import UsageError
+from batchscore.logs import logger
+from batchscore.run import Progress, Request
+from batchscore.store import Commit, Store, holder
+from batchscore.text import Answer
+
+_log = logger(__name__)
+
+
+def parse_day(given: str) -> date:
+    """Parse an ISO date.
+
+    Raises:
+        UsageError: When the text is no ISO date.
+    """
+    try:
+        day = date.fromisoformat(given)
+    except ValueError:
+        day = None
+    if day is None or day.isoformat() != given:
+        raise UsageError(
+            f"--date {given!r} is not a date", slug="DATE", remedy="write it as YYYY-MM-DD, such as 2013-02-08"
+        )
+    return day
+
+
+def request_of(config: RunConfig, given_date: str) -> Request:
+    """Return a plain request for one date."""
+    run_id = secrets.token_hex(16)
+    return Request(config=config, day=parse_day(given_date), run_id=run_id, holder=holder(run_id), by=login())
+
+
+@contextmanager
+def shown_progress() -> Iterator[Progress]:
+    """Show a bar on a terminal, and a log line each 10 % elsewhere."""
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        with Bar(
+            TextColumn("scoring"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        ) as bar:
+            task = bar.add_task("scoring", total=None)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+        return
+    tenth = 0
+
+    def log(done: int, total: int) -> None:
+        nonlocal tenth
+        reached = 10 * done // max(total, 1)
+        if reached > tenth:
+            tenth = reached
+            _log.info("progress", rows=done, total=total, percent=10 * reached)
+
+    yield log
+
+
+def login() -> str:
+    """Return the name of whoever runs this."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+def published_answer(config_files: Sequence[str], config: RunConfig, store: Store, commit: Commit) -> Answer:
+    """Tell of one published run."""
+    published = store.published(commit.date, commit.number)
+    summary, metadata = published.document("summary_metrics.json"), published.document("metadata.json")
+    facts = asdict(commit)
+    where = f"{config.output.path}/{commit.date}/"
+    return Answer(
+        text=text.run_text(config_files, facts, summary, metadata, where),
+        document={"commit": facts, "path": where, "summary": summary, "metadata": metadata},
+    )

@@ -1,0 +1,200 @@
+"""Answers that only look."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from batchscore import text
+from batchscore.answers.asking import parse_day, published_answer
+from batchscore.check import Checked, check_date, load_schema, verify_model
+from batchscore.config import RunConfig, load_config
+from batchscore.errors import UsageError
+from batchscore.judge import baseline_of, volume_record
+from batchscore.plan import differences
+from batchscore.run import open_output
+from batchscore.store import Store
+from batchscore.text import Answer
+
+
+def validate(config_files: Sequence[str], given_date: str | None, overrides: Sequence[str]) -> Answer:
+    """Check all that needs no cluster."""
+    config = load_config(config_files, overrides)
+    if given_date is None:
+        schema, _ = load_schema(config)
+        model = verify_model(config, schema, date.max)
+        facts = [
+            ("configuration", "ok"),
+            ("schema", f"{schema.name} {schema.version}, {len(schema.features)} features"),
+        ]
+        facts += [("model", f"{model.name} {model.version}, {model.format}, sha256 {model.sha256[:12]}…: ok")]
+        return Answer(text="\n".join(text.pairs(facts)), document={"valid": True, "model": model.record()})
+    checked = check_date(config, parse_day(given_date))
+    open_output(config)
+    lines = text.pairs(_checked_facts(checked))
+    return Answer(
+        text="\n".join([*lines, "everything that can be checked without a cluster is in order"]),
+        document={"valid": True, **_plan_document(checked)},
+    )
+
+
+def plan(config_files: Sequence[str], given_date: str, overrides: Sequence[str], output: str | None) -> Answer:
+    """Show what a run would read, score, write and push."""
+    config = load_config(config_files, overrides)
+    checked = check_date(config, parse_day(given_date))
+    store = open_output(config)
+    state, baseline = _state(store, checked), baseline_of(store, checked)
+    document = {**_plan_document(checked), "state": state, "volume": volume_record(baseline)}
+    if output is not None:
+        _write(output, json.dumps(document, indent=2) + "\n")
+    target = f"{config.output.path}/{given_date}"
+    facts = [
+        *_checked_facts(checked),
+        ("volume", text.volume_text(checked.plan.rows, volume_record(baseline))),
+        ("partitions", f"{len(checked.plan.partitions):,} of about {config.partition.rows:,} rows, {_workers(config)}"),
+        ("write", f"{target}/{{predictions.parquet, summary_metrics.json, manifest.json, metadata.json}}"),
+        ("push", config.metrics.pushgateway or "nothing: metrics.pushgateway is not set"),
+        ("plan", checked.plan.plan_id),
+        ("state", state["text"]),
+    ]
+    return Answer(text="\n".join(text.pairs(facts)), document=document)
+
+
+def show(config_files: Sequence[str], given_date: str, revision: int | None) -> Answer:
+    """Show one published run."""
+    config = load_config(config_files)
+    store = open_output(config)
+    published = store.published(parse_day(given_date).isoformat(), revision)
+    return published_answer(config_files, config, store, published.commit)
+
+
+def runs(config_files: Sequence[str], last: int) -> Answer:
+    """List published dates and revisions, and what is held."""
+    config = load_config(config_files)
+    store = open_output(config)
+    records = [record for day in store.dates()[-last:] for record in _ledger_rows(store, day)]
+    records += [record for day in store.held_dates() for record in _held_rows(store, day)]
+    header = ("date", "rev", "state", "rows", "flagged", "set aside", "seconds", "model", "type", "by", "why")
+    columns = (
+        "date",
+        "revision",
+        "state",
+        "rows",
+        "flagged",
+        "rejected",
+        "seconds",
+        "model",
+        "run_type",
+        "by",
+        "reason",
+    )
+    lines = text.table([[record[name] for name in columns] for record in records], header)
+    return Answer(text="\n".join(lines) if records else "nothing is published yet", document={"runs": records})
+
+
+def _checked_facts(checked: Checked) -> list[tuple[str, object]]:
+    plan, model = checked.plan, checked.model
+    size = sum(file.size for file in plan.inputs)
+    ignored = f"{len(checked.ignored)}: {', '.join(checked.ignored)}" if checked.ignored else "none"
+    return [
+        ("read", f"{checked.snapshot}: {len(plan.inputs):,} files, {plan.rows:,} rows, {text.size(size)}"),
+        (
+            "contract",
+            f"{checked.schema.name} {checked.schema.version}: {len(checked.schema.features)} features, {len(plan.inputs)} of {len(plan.inputs)} footers ok",
+        ),
+        ("columns ignored", ignored),
+        (
+            "model",
+            f"{model.name} {model.version}, {model.format}, sha256 {model.sha256[:12]}…, {', '.join(model.score_names)}",
+        ),
+    ]
+
+
+def _plan_document(checked: Checked) -> dict[str, Any]:
+    plan = checked.plan
+    return {
+        "plan_id": plan.plan_id,
+        "input_id": plan.input_id,
+        "plan": plan.record(),
+        "rows": plan.rows,
+        "partitions": len(plan.partitions),
+        "ignored_columns": list(checked.ignored),
+        "model": checked.model.record(),
+    }
+
+
+def _state(store: Store, checked: Checked) -> dict[str, Any]:
+    """Say what a run would do at the target, without raising."""
+    day = checked.plan.date
+    head = store.head(day)
+    finished = len(store.work(checked.plan).finished())
+    if head is None:
+        resumed = f", of which {finished} partitions are finished already" if finished else ""
+        return {"action": "publish", "text": f"nothing exists at the target: revision 1 to publish{resumed}"}
+    if head.input_id == checked.plan.input_id:
+        return {
+            "action": "none",
+            "text": f"published already from the same inputs, as revision {head.number}: nothing to do",
+        }
+    before = store.published(day).document("manifest.json")["plan"]
+    found = [str(difference) for difference in differences(before, checked.plan.record())]
+    return {
+        "action": "refuse",
+        "text": f"published by another plan, as revision {head.number}; it differs in " + "; ".join(found),
+        "differences": found,
+    }
+
+
+def _ledger_rows(store: Store, day: str) -> Iterator[dict[str, Any]]:
+    commits = store.commits(day)
+    for commit in commits:
+        published = store.published(day, commit.number)
+        summary, metadata = published.document("summary_metrics.json"), published.document("metadata.json")
+        yield {
+            "date": day,
+            "revision": commit.number,
+            "state": "published" if commit is commits[-1] else "replaced",
+            "rows": summary["rows"]["scored"],
+            "flagged": summary["rows"]["flagged"],
+            "rejected": summary["rows"]["rejected"],
+            "seconds": metadata["execution_time_sec"],
+            "model": metadata["model_version"],
+            "run_type": commit.run_type,
+            "by": commit.by,
+            "reason": commit.reason,
+        }
+
+
+def _held_rows(store: Store, day: str) -> Iterator[dict[str, Any]]:
+    for held in store.held(day):
+        if held.state == "open":
+            yield {
+                "date": day,
+                "revision": None,
+                "state": "held",
+                "rows": None,
+                "flagged": None,
+                "rejected": None,
+                "seconds": None,
+                "model": None,
+                "run_type": held.commit.run_type,
+                "by": held.commit.by,
+                "reason": held.why,
+            }
+
+
+def _write(path: str, content: str) -> None:
+    try:
+        Path(path).write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"'{path}' can not be written: {error.strerror}", slug="OUTPUT-FILE") from error
+
+
+def _workers(config: RunConfig) -> str:
+    cluster = config.cluster
+    if cluster.kind == "address":
+        return f"on the scheduler at {cluster.address}"
+    return f"on {cluster.workers} local {'processes' if cluster.processes else 'threads'}"

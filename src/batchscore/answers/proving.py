@@ -1,0 +1,84 @@
+"""Answers that prove or compare."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from batchscore import text
+from batchscore.answers.asking import parse_day, request_of, shown_progress
+from batchscore.config import load_config
+from batchscore.errors import UsageError
+from batchscore.run import open_output
+from batchscore.text import Answer
+
+
+def verify(config_files: Sequence[str], given_date: str) -> Answer:
+    """Hash everything of a date again and walk its commits."""
+    config = load_config(config_files)
+    found = open_output(config).verify(parse_day(given_date).isoformat())
+    problems = [asdict(problem) for problem in found.problems]
+    counted = f"{found.files:,} files, {text.size(found.bytes)}, {found.revisions} revisions"
+    if not problems:
+        return Answer(
+            text=f"VERIFIED {given_date}: {counted}; every byte is what was published", document={"verified": True}
+        )
+    lines = [f"DAMAGED {given_date}: {len(problems)} problems in {counted}"]
+    lines += [f"  {problem['path']}: {problem['fact']}" for problem in problems]
+    return Answer(text="\n".join(lines), document={"verified": False, "problems": problems}, exit_code=3)
+
+
+def replay(config_files: Sequence[str], given_date: str, overrides: Sequence[str], revision: int | None) -> Answer:
+    """Score a published date again and compare."""
+    from batchscore.prove import replay as replay_run
+
+    config = load_config(config_files, overrides)
+    published = open_output(config).published(parse_day(given_date).isoformat(), revision)
+    with shown_progress() as progress:
+        found = replay_run(request_of(config, given_date), published, time.time, progress)
+    causes = [f"  the plan differs in {cause}" for cause in found.causes]
+    document = {**asdict(found), "same": found.mismatch is None}
+    if found.mismatch is None:
+        proven = (
+            "byte for byte"
+            if found.same_bytes == found.parts
+            else f"in every value ({found.parts - found.same_bytes} parts are other bytes)"
+        )
+        return Answer(text="\n".join([f"SAME {given_date}: {found.parts} parts, {proven}", *causes]), document=document)
+    first = found.mismatch
+    lines = [
+        (
+            f"DIFFERENT {given_date}: partition {first.partition}, row {first.row_id!r}, column '{first.column}':"
+            f" published {first.published!r}, now {first.replayed!r}"
+        ),
+        *(causes or ["  the plan is the same: the same inputs and versions gave another result on this machine"]),
+    ]
+    return Answer(text="\n".join(lines), document=document, exit_code=3)
+
+
+def diff(config_files: Sequence[str], old: str, new: str, *, exit_code: bool) -> Answer:
+    """Compare two published dates or revisions (`2013-02-08@1`)."""
+    from batchscore.compare import Run, compare
+
+    config = load_config(config_files)
+    store = open_output(config)
+    sides = []
+    for given in (old, new):
+        day, _, number = given.partition("@")
+        published = store.published(parse_day(day).isoformat(), _revision(number))
+        summary, manifest = published.document("summary_metrics.json"), published.document("manifest.json")
+        sides.append(Run(name=given, table=published.table(), summary=summary, plan=manifest["plan"]))
+    flag = config.postprocess.flag if config.postprocess.threshold is not None else None
+    found = compare(sides[0], sides[1], id_column=config.snapshot.id, flag=flag)
+    return Answer(
+        text=text.comparison_text(old, new, found.record()),
+        document=found.record(),
+        exit_code=3 if exit_code and not found.is_same else 0,
+    )
+
+
+def _revision(text: str) -> int | None:
+    if text and not text.isdecimal():
+        raise UsageError(f"revision {text!r} is no number", slug="REVISION", remedy="write a revision as 2013-02-08@1")
+    return int(text) if text else None

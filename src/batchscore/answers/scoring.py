@@ -1,0 +1,118 @@
+"""Answers that score and publish, or drop."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+
+from batchscore import text
+from batchscore.answers.asking import login, parse_day, published_answer, request_of, shown_progress
+from batchscore.check import check_date
+from batchscore.config import load_config
+from batchscore.errors import UsageError
+from batchscore.run import Request, open_output, run_privately
+from batchscore.run import run as run_date
+from batchscore.store import holder
+from batchscore.text import Answer
+
+
+def run(
+    config_files: Sequence[str],
+    given_date: str,
+    overrides: Sequence[str],
+    *,
+    republish: bool,
+    reason: str | None,
+    run_type: str | None,
+    by: str | None,
+) -> Answer:
+    """Score one date and publish it."""
+    if republish and not reason:
+        raise UsageError("--republish needs --reason", slug="REASON", remedy="say why: --reason 'late rows arrived'")
+    config = load_config(config_files, overrides)
+    run_id = secrets.token_hex(16)
+    request = Request(
+        config=config,
+        day=parse_day(given_date),
+        run_id=run_id,
+        run_type=run_type,
+        holder=holder(run_id),
+        by=by or login(),
+        reason=reason,
+        republish=republish,
+    )
+    with shown_progress() as progress:
+        result = run_date(request, time.time, progress)
+    store = open_output(config)
+    answer = published_answer(config_files, config, store, result.commit)
+    resumed = [f"reused {result.reused} finished partitions of an earlier attempt"] if result.reused else []
+    already = (
+        [
+            f"{given_date} is published already, from the same inputs (revision {result.commit.number}): nothing to do",
+            "",
+        ]
+        if result.status == "unchanged"
+        else []
+    )
+    notes = [f"note: {warning}" for warning in result.warnings] if already else []
+    return Answer(
+        text="\n".join([*already, *notes, *resumed, answer.text]),
+        document={"status": result.status, "reused_partitions": result.reused, **answer.document},
+    )
+
+
+def limited(config_files: Sequence[str], given_date: str, overrides: Sequence[str], limit: int) -> Answer:
+    """Score the first rows of a date in a private place and publish nothing."""
+    from batchscore.prove import private_store
+
+    config = load_config(config_files, overrides)
+    checked = check_date(config, parse_day(given_date))
+    tried = replace(checked, plan=checked.plan.limited(limit))
+    with private_store() as store, shown_progress() as progress:
+        published = run_privately(request_of(config, given_date), tried, store, time.time, progress)
+        summary, table = published.document("summary_metrics.json"), published.table()
+    shown = table.slice(0, 10).to_pylist()
+    rows = summary["rows"]
+    lines = [
+        (
+            f"the first {rows['read']:,} of {checked.plan.rows:,} rows: {rows['scored']:,} scored, {rows['rejected']:,} set"
+            f" aside, {rows['flagged']:,} flagged; nothing was published"
+        ),
+        "",
+        *text.table([list(row.values()) for row in shown], table.column_names),
+    ]
+    return Answer(text="\n".join(lines), document={"status": "tried", "summary": summary, "first_rows": shown})
+
+
+def release(config_files: Sequence[str], given_date: str, *, reason: str, by: str | None) -> Answer:
+    """Publish the newest held run of a date."""
+    config = load_config(config_files)
+    store = open_output(config)
+    commit = store.release(parse_day(given_date).isoformat(), by=by or login(), reason=reason)
+    answer = published_answer(config_files, config, store, commit)
+    return Answer(text=f"released: {reason}\n\n{answer.text}", document={"status": "released", **answer.document})
+
+
+def discard(config_files: Sequence[str], given_date: str, *, reason: str, by: str | None) -> Answer:
+    """Drop the newest held run of a date."""
+    config = load_config(config_files)
+    held = open_output(config).discard(parse_day(given_date).isoformat(), by=by or login(), reason=reason)
+    return Answer(
+        text=f"discarded the held run {held.number} of {given_date}: {reason}; what was published before stays",
+        document={"status": "discarded", "held": held.number, "run": held.commit.run},
+    )
+
+
+def gc(config_files: Sequence[str], *, days: float, delete: bool) -> Answer:
+    """List, or remove, what no commit and no held run needs."""
+    config = load_config(config_files)
+    store = open_output(config)
+    found = store.garbage(now=time.time(), days=days)
+    if delete:
+        store.collect(found)
+    done = "removed" if delete else "would be removed; --delete removes it"
+    rows = [(item.key, text.size(item.bytes), item.why) for item in found]
+    lines = [*text.table(rows), f"{len(found)} items, {text.size(sum(item.bytes for item in found))} {done}"]
+    return Answer(text="\n".join(lines), document={"deleted": delete, "items": [asdict(item) for item in found]})

@@ -1,0 +1,77 @@
+"""The command line: argv → config → run → exit code. The only print and the only exit.
+
+Nothing of the data stack is imported before a command needs it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+import typer
+
+from batchscore.cli import proofs, runs
+from batchscore.cli.command import app
+from batchscore.errors import BatchscoreError, Interrupted, Terminated
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+__all__ = ["app", "main", "proofs", "runs"]
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    _one_thread_per_library()
+    signal.signal(signal.SIGTERM, _raise_terminated)
+    signal.signal(signal.SIGINT, _raise_interrupted)
+    try:
+        app()
+    except BatchscoreError as error:
+        _leave(error)
+    except Exception as error:  # noqa: BLE001 - the last border: a bug gets a code and a sentence too
+        _leave(_bug(error))
+
+
+def _one_thread_per_library() -> None:
+    """Numeric libraries get one thread each: parallel sums would not be deterministic, and Dask gives the rest."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
+        os.environ[name] = "1"
+
+
+def _raise_terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise Terminated("terminated by SIGTERM", remedy="run the same command again: it resumes")
+
+
+def _raise_interrupted(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise Interrupted("interrupted", remedy="run the same command again: it resumes")
+
+
+def _bug(error: Exception) -> BatchscoreError:
+    import traceback
+
+    return BatchscoreError(
+        f"an error that batchscore did not foresee: {type(error).__name__}: {error}",
+        slug="UNEXPECTED",
+        remedy="report it with the traceback that `-v` prints",
+        traceback="".join(traceback.format_exception(error)),
+    )
+
+
+def _leave(error: BatchscoreError) -> NoReturn:
+    """Print the error and exit with its code, at once: a worker thread in the middle of a task is not waited for."""
+    if "--json" in sys.argv:
+        document = {"error": error.id, "exit_code": error.exit_code, "message": error.message, "help": error.remedy}
+        typer.echo(json.dumps(document | {"context": error.context}, indent=2, default=str))
+    typer.echo(f"error[{error.id}]: {error.message}", err=True)
+    if error.remedy:
+        typer.echo(f"help: {error.remedy}", err=True)
+    typer.echo(error.context.get("state") or "Nothing was published.", err=True)
+    if {"-v", "--verbose"} & set(sys.argv) and "traceback" in error.context:
+        typer.echo(error.context["traceback"], err=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(error.exit_code)

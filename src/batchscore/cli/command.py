@@ -1,0 +1,100 @@
+"""How a command is declared: its options, and that what it answers is printed."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from batchscore import __version__
+from batchscore.errors import UsageError
+from batchscore.text import Answer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Score one dated, immutable parquet snapshot with one pinned model, and publish one dated output.",
+    epilog="Exit codes: docs/exit-codes.md. 0 done, 2 usage, 10-19 do not retry, 20-29 may be retried.",
+)
+
+Configs = Annotated[
+    list[str], typer.Option("--config", "-c", help="Configuration file; repeat it, later files override key by key.")
+]
+Date = Annotated[
+    str, typer.Option("--date", "-d", help="The snapshot's date (2013-02-08), or `scheduled` in a CronJob.")
+]
+OptionalDate = Annotated[str | None, typer.Option("--date", "-d", help="Check this date's snapshot too.")]
+Overrides = Annotated[list[str] | None, typer.Option("--set", help="Override one key: section.key=value; repeatable.")]
+Reason = Annotated[str | None, typer.Option("--reason", help="Why; kept in the commit record.")]
+RequiredReason = Annotated[str, typer.Option("--reason", help="Why; kept for ever.")]
+By = Annotated[str | None, typer.Option("--by", help="Who; by default the login.")]
+RunType = Annotated[
+    str | None, typer.Option("--run-type", help="scheduled, backfill or manual; by default worked out.")
+]
+Revision = Annotated[int | None, typer.Option("--revision", min=1, help="A revision; by default the newest.")]
+
+_COMMON = {
+    "as_json": Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")],
+    "log_format": Annotated[str | None, typer.Option("--log-format", help="json or text; text on a terminal.")],
+    "quiet": Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and errors on stderr.")],
+    "verbose": Annotated[bool, typer.Option("--verbose", "-v", help="Debug lines and tracebacks on stderr.")],
+}
+"""Options that every command takes."""
+
+
+def command(
+    group: typer.Typer = app, name: str | None = None
+) -> Callable[[Callable[..., Answer]], Callable[..., None]]:
+    """Register a function as a command: it takes the common options too, and what it answers is printed."""
+
+    def register(function: Callable[..., Answer]) -> Callable[..., None]:
+        own = inspect.signature(function, eval_str=True)
+        common = [
+            inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=_default(key), annotation=annotation)
+            for key, annotation in _COMMON.items()
+        ]
+
+        def run(**options: Any) -> None:
+            given = {key: options.pop(key) for key in _COMMON}
+            _configure_logs(given)
+            answer = function(**options)
+            typer.echo(json.dumps(answer.document, indent=2) if given["as_json"] else answer.text)
+            raise typer.Exit(answer.exit_code)
+
+        keyword = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own.parameters.values()]
+        run.__signature__ = own.replace(parameters=[*keyword, *common], return_annotation=None)  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in [*keyword, *common]}
+        run.__doc__ = function.__doc__
+        run.__name__ = function.__name__
+        group.command(name=name or function.__name__.replace("_", "-"))(run)
+        return run
+
+    return register
+
+
+def _default(key: str) -> object:
+    return None if key == "log_format" else False
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
+    if version:
+        typer.echo(f"batchscore {__version__}")
+        raise typer.Exit
+
+
+def _configure_logs(given: dict[str, Any]) -> None:
+    import logging
+
+    from batchscore import logs
+
+    if given["log_format"] not in (None, "json", "text"):
+        raise UsageError(f"--log-format {given['log_format']!r} is not json or text", slug="LOG-FORMAT")
+    level = logging.DEBUG if given["verbose"] else logging.WARNING if given["quiet"] else logging.INFO
+    logs.configure(given["log_format"], level=level)

@@ -1,0 +1,55 @@
+"""Commands that look at what was published."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from batchscore.cli.command import Configs, Date, Overrides, Revision, command
+from batchscore.text import Answer
+
+
+@command()
+def show(config: Configs, date: Date, revision: Revision = None) -> Answer:
+    """Show one published run."""
+    from batchscore import answers
+
+    return answers.show(config, date, revision)
+
+
+@command()
+def runs(config: Configs, last: Annotated[int, typer.Option("--last", min=1, help="How many.")] = 30) -> Answer:
+    """List the published dates and their revisions."""
+    from batchscore import answers
+
+    return answers.runs(config, last)
+
+
+@command()
+def verify(config: Configs, date: Date) -> Answer:
+    """Prove that what lies there is what was published."""
+    from batchscore import answers
+
+    return answers.verify(config, date)
+
+
+@command()
+def diff(
+    config: Configs,
+    old: Annotated[str, typer.Argument(metavar="D1", help="A date, or a revision of it: 2013-02-08@1.")],
+    new: Annotated[str, typer.Argument(metavar="D2", help="A date, or a revision of it.")],
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit 3 when they differ.")] = False,
+) -> Answer:
+    """Compare two published dates or revisions."""
+    from batchscore import answers
+
+    return answers.diff(config, old, new, exit_code=exit_code)
+
+
+@command()
+def replay(config: Configs, date: Date, overrides: Overrides = None, revision: Revision = None) -> Answer:
+    """Score a published date again, in a private place, and compare."""
+    from batchscore import answers
+
+    return answers.replay(config, date, overrides or [], revision)

@@ -1,0 +1,80 @@
+"""Commands that score and publish, or say what that would do."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from batchscore.cli.command import By, Configs, Date, OptionalDate, Overrides, Reason, RequiredReason, RunType, command
+from batchscore.text import Answer
+
+
+@command()
+def validate(config: Configs, date: OptionalDate = None, overrides: Overrides = None) -> Answer:
+    """Check all that can be known without a cluster; change nothing."""
+    from batchscore import answers
+
+    return answers.validate(config, date, overrides or [])
+
+
+@command()
+def plan(
+    config: Configs,
+    date: Date,
+    overrides: Overrides = None,
+    output: Annotated[str | None, typer.Option("--output", "-o", help="Write the plan to a file too.")] = None,
+) -> Answer:
+    """Show what would be read, scored, written and pushed; change nothing."""
+    from batchscore import answers
+
+    return answers.plan(config, date, overrides or [], output)
+
+
+@command()
+def run(
+    config: Configs,
+    date: Date,
+    overrides: Overrides = None,
+    republish: Annotated[bool, typer.Option("--republish", help="Publish a new revision of a published date.")] = False,
+    reason: Reason = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Score the first N rows; publish nothing.")
+    ] = None,
+    run_type: RunType = None,
+    by: By = None,
+) -> Answer:
+    """Score one date and publish it, all at once or not at all."""
+    from batchscore import answers
+
+    if limit is not None:
+        return answers.limited(config, date, overrides or [], limit)
+    return answers.run(config, date, overrides or [], republish=republish, reason=reason, run_type=run_type, by=by)
+
+
+@command()
+def release(config: Configs, date: Date, reason: RequiredReason, by: By = None) -> Answer:
+    """Publish the newest held run of a date, exactly as it was scored."""
+    from batchscore import answers
+
+    return answers.release(config, date, reason=reason, by=by)
+
+
+@command()
+def discard(config: Configs, date: Date, reason: RequiredReason, by: By = None) -> Answer:
+    """Drop the newest held run of a date."""
+    from batchscore import answers
+
+    return answers.discard(config, date, reason=reason, by=by)
+
+
+@command()
+def gc(
+    config: Configs,
+    days: Annotated[float, typer.Option("--days", min=0, help="Leave alone what was touched within so many days.")] = 7,
+    delete: Annotated[bool, typer.Option("--delete", help="Remove it; by default it is only listed.")] = False,
+) -> Answer:
+    """List, or remove, what no commit and no held run needs."""
+    from batchscore import answers
+
+    return answers.gc(config, days=days, delete=delete)
