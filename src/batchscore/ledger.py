@@ -23,7 +23,7 @@ MOST_DAYS = 400
 """How many days back a volume baseline reads."""
 
 
-def run_type(store: Store, day: date, asked: str | None) -> RunType:
+def run_type(store: Store, day: date, asked: RunType | None) -> RunType:
     """Work out a run's type; the newest published date is read from the store, never from a metrics server.
 
     Args:

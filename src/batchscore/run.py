@@ -19,7 +19,7 @@ from batchscore.errors import BatchscoreError, Held, StateDamaged, exit_code
 from batchscore.execution import Clock, Execution, metadata_document
 from batchscore.judge import Judgement, judge
 from batchscore.logs import bind, logger
-from batchscore.metrics import Attempt, Group, Outcome, Pusher
+from batchscore.metrics import Attempt, Group, Outcome, Pusher, RunType
 from batchscore.parts import concatenate
 from batchscore.preprocess import check_budget
 from batchscore.report import PartitionOutcome, Totals
@@ -42,7 +42,7 @@ class Request:
     """The snapshot's date."""
     run_id: str
     """128 random bits in hex, fresh for every attempt."""
-    run_type: str | None = None
+    run_type: RunType | None = None
     """scheduled, backfill or manual; None to work it out."""
     holder: Holder
     """Who holds the lease: host, process, Job and attempt."""

@@ -9,11 +9,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import date
+from typing import get_args
 
 from batchscore import text
 from batchscore.config import RunConfig
 from batchscore.errors import UsageError
 from batchscore.logs import logger
+from batchscore.metrics import RunType
 from batchscore.run import Progress, Request
 from batchscore.store import Commit, Store, holder
 from batchscore.text import Answer
@@ -42,6 +44,21 @@ def request_of(config: RunConfig, given_date: str) -> Request:
     """Return a plain request for one date."""
     run_id = secrets.token_hex(16)
     return Request(config=config, day=parse_day(given_date), run_id=run_id, holder=holder(run_id), by=login())
+
+
+def parse_run_type(given: str) -> RunType:
+    """Parse a run type.
+
+    Raises:
+        UsageError: When the text is none.
+    """
+    types: tuple[RunType, ...] = get_args(RunType)
+    for known in types:
+        if known == given:
+            return known
+    raise UsageError(
+        f"--run-type {given!r} is none of {', '.join(types)}", slug="RUN-TYPE", remedy="leave it out, or name one"
+    )
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 from batchscore import text
-from batchscore.answers.asking import login, parse_day, published_answer, request_of, shown_progress
+from batchscore.answers.asking import login, parse_day, parse_run_type, published_answer, request_of, shown_progress
 from batchscore.check import check_date
 from batchscore.config import load_config
 from batchscore.errors import UsageError
@@ -37,7 +37,7 @@ def run(
         config=config,
         day=parse_day(given_date),
         run_id=run_id,
-        run_type=run_type,
+        run_type=None if run_type is None else parse_run_type(run_type),
         holder=holder(run_id),
         by=by or login(),
         reason=reason,

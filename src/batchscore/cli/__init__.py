@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from batchscore.cli import proofs, runs
+from batchscore.cli import artifacts, proofs, runs
 from batchscore.cli.command import app
 from batchscore.errors import BatchscoreError, Interrupted, Terminated
 
 if TYPE_CHECKING:
     from types import FrameType
 
-__all__ = ["app", "main", "proofs", "runs"]
+__all__ = ["app", "artifacts", "main", "proofs", "runs"]
 
 
 def main() -> None:

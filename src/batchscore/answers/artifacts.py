@@ -1,0 +1,110 @@
+"""Answers about what stands beside a run: metrics, references."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from batchscore import metrics, text
+from batchscore.answers.asking import parse_day, parse_run_type
+from batchscore.check import load_schema
+from batchscore.config import RunConfig, load_config
+from batchscore.errors import StorageFailed, UsageError
+from batchscore.metrics import Group, Outcome, Pusher, RunType
+from batchscore.reference import check_reference, fold_reference
+from batchscore.run import open_output
+from batchscore.text import Answer
+
+
+def metrics_show(config_files: Sequence[str], given_date: str) -> Answer:
+    """Render what a published date pushes."""
+    published = open_output(load_config(config_files)).published(parse_day(given_date).isoformat())
+    samples = metrics.samples(published.document("summary_metrics.json"), published.document("metadata.json"))
+    rendered = metrics.render(samples)
+    return Answer(text=rendered.rstrip("\n"), document={"date": given_date, "metrics": rendered})
+
+
+def metrics_push(config_files: Sequence[str], given_date: str) -> Answer:
+    """Push a published date's metrics again, from its files alone."""
+    config = load_config(config_files)
+    published = open_output(config).published(parse_day(given_date).isoformat())
+    summary, metadata = published.document("summary_metrics.json"), published.document("metadata.json")
+    pusher = _pusher(config, metadata["run_type"])
+    return _pushed(pusher.success(summary, metadata), f"the metrics of {given_date}")
+
+
+def metrics_forget(config_files: Sequence[str], run_type: str) -> Answer:
+    """Have the Pushgateway forget a group."""
+    config = load_config(config_files)
+    return _pushed(_pusher(config, parse_run_type(run_type)).forget(), f"the group of {run_type} runs")
+
+
+def reference_create(
+    config_files: Sequence[str], first: str, last: str, *, name: str, version: str, output: str
+) -> Answer:
+    """Fold published summaries into a reference and write it."""
+    config = load_config(config_files)
+    store = open_output(config)
+    begin, end = parse_day(first).isoformat(), parse_day(last).isoformat()
+    dates = [day for day in store.dates() if begin <= day <= end]
+    summaries = {day: store.published(day).document("summary_metrics.json") for day in dates}
+    folded = fold_reference(name, version, summaries)
+    schema, _ = load_schema(config)
+    check_reference(folded, schema, source=output)
+    content = folded.to_bytes()
+    _create(output, content)
+    digest = hashlib.sha256(content).hexdigest()
+    pin = ["drift:", "  reference:", f"    path: {output}", f'    sha256: "{digest}"']
+    told = text.pairs(
+        [("reference", f"{name} {version}"), ("dates", len(dates)), ("rows", folded.rows), ("file", output)]
+    )
+    return Answer(
+        text="\n".join([*told, "", "to pin it:", *pin]),
+        document={
+            "name": name,
+            "version": version,
+            "dates": dates,
+            "rows": folded.rows,
+            "path": output,
+            "sha256": digest,
+        },
+    )
+
+
+def _pusher(config: RunConfig, run_type: RunType) -> Pusher:
+    if config.metrics.pushgateway is None:
+        raise UsageError(
+            "metrics.pushgateway is not set, so there is nowhere to push to",
+            slug="NO-PUSHGATEWAY",
+            remedy="set metrics.pushgateway, in the file or with --set",
+        )
+    return Pusher(config.metrics, Group(environment=config.environment, pipeline=config.pipeline, run_type=run_type))
+
+
+def _pushed(outcome: Outcome, what: str) -> Answer:
+    if outcome.status == "failed":
+        raise StorageFailed(
+            f"{what} did not reach the Pushgateway: {outcome.detail}",
+            slug="PUSH",
+            remedy="check metrics.pushgateway and the server; the published output is as it was",
+        )
+    verb = "forgotten" if outcome.push == "forget" else f"pushed: {outcome.series} series, {text.size(outcome.size)}"
+    return Answer(text=f"{what}: {verb}", document=asdict(outcome))
+
+
+def _create(path: str, content: bytes) -> None:
+    try:
+        with Path(path).open("xb") as file:
+            file.write(content)
+    except FileExistsError as error:
+        raise UsageError(
+            f"'{path}' exists already, and a reference is never overwritten",
+            slug="REFERENCE-EXISTS",
+            remedy="write a new version to a new file",
+        ) from error
+    except OSError as error:
+        raise UsageError(
+            f"'{path}' can not be written: {error.strerror}", slug="OUTPUT-FILE", remedy="check the folder"
+        ) from error

@@ -1,0 +1,58 @@
+"""Commands on what stands beside a run: metrics, references."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from batchscore.cli.command import Configs, Date, app, command
+from batchscore.text import Answer
+
+metrics = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Show, push again or forget a run's metrics.")
+reference = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Make the reference that drift is told against."
+)
+app.add_typer(metrics, name="metrics")
+app.add_typer(reference, name="reference")
+
+RunTypes = Annotated[str, typer.Option("--run-type", help="The group: scheduled, backfill or manual.")]
+
+
+@command(metrics, "show")
+def metrics_show(config: Configs, date: Date) -> Answer:
+    """Print what a published date pushes, in Prometheus' text format."""
+    from batchscore import answers
+
+    return answers.metrics_show(config, date)
+
+
+@command(metrics, "push")
+def metrics_push(config: Configs, date: Date) -> Answer:
+    """Push a published date's metrics again, exactly as its run did."""
+    from batchscore import answers
+
+    return answers.metrics_push(config, date)
+
+
+@command(metrics, "forget")
+def metrics_forget(config: Configs, run_type: RunTypes) -> Answer:
+    """Have the Pushgateway forget a pipeline's group; it never does so by itself."""
+    from batchscore import answers
+
+    return answers.metrics_forget(config, run_type)
+
+
+@command(reference, "create")
+def reference_create(
+    config: Configs,
+    first: Annotated[str, typer.Option("--from", help="The first date.")],
+    last: Annotated[str, typer.Option("--to", help="The last date, included.")],
+    name: Annotated[str, typer.Option("--name", help="The reference's name.")],
+    version: Annotated[str, typer.Option("--version", help="Its version.")],
+    output: Annotated[str, typer.Option("--output", "-o", help="The file to write; it must not exist.")],
+) -> Answer:
+    """Fold the published summaries of some dates into one pinned profile."""
+    from batchscore import answers
+
+    return answers.reference_create(config, first, last, name=name, version=version, output=output)
