@@ -17,12 +17,12 @@ import pyarrow.parquet as pq
 
 from batchscore import sources
 from batchscore.errors import BatchscoreError, ContractError
+from batchscore.ingest.chunks import BYTE_ARRAY, Chunk
 from batchscore.ingest.footers import (
     PARSER_ERRORS,
     TAIL,
     ParsedFooter,
     changed,
-    chunk_range,
     corrupt,
     is_text,
     parse_footer,
@@ -53,8 +53,8 @@ class _Loaded:
     fragment: Fragment
     buffer: pa.Buffer
     footer: ParsedFooter
-    chunks: tuple[tuple[int, int, int], ...]
-    """(leaf column, start, end) of each needed column chunk."""
+    chunks: tuple[tuple[int, Chunk], ...]
+    """Each needed column chunk, with the index of its leaf column."""
     record: InputRange
 
 
@@ -161,14 +161,13 @@ class PartitionReader:
         self._inputs.append(record)
         return _Loaded(fragment=fragment, buffer=pa.py_buffer(memory), footer=footer, chunks=chunks, record=record)
 
-    def _chunks(self, fragment: Fragment, footer: ParsedFooter) -> tuple[tuple[int, int, int], ...]:
+    def _chunks(self, fragment: Fragment, footer: ParsedFooter) -> tuple[tuple[int, Chunk], ...]:
         path = fragment.path
-        if max(fragment.row_groups, default=-1) >= footer.metadata.num_row_groups:
+        if max(fragment.row_groups, default=-1) >= len(footer.groups):
             raise changed(path, "it has fewer row groups than were listed")
-        groups = [footer.metadata.row_group(index) for index in fragment.row_groups]
         leaves = footer.leaves_of(self._columns)
-        found = [(leaf, *chunk_range(path, footer, group.column(leaf))) for group in groups for leaf in leaves]
-        needed = sum(stop - start for _, start, stop in found)
+        found = [(leaf, footer.groups[index].chunks[leaf]) for index in fragment.row_groups for leaf in leaves]
+        needed = sum(chunk.stop - chunk.start for _, chunk in found)
         if needed > self._max_bytes:
             raise self._too_large(path, needed)
         return tuple(found)
@@ -214,8 +213,8 @@ class PartitionReader:
         path, view = loaded.fragment.path, memoryview(loaded.buffer).cast("B")
         sizes: dict[int, list[PageSizes]] = {}
         try:
-            for leaf, start, stop in loaded.chunks:
-                sizes.setdefault(leaf, []).append(page_sizes(view[start:stop]))
+            for leaf, chunk in loaded.chunks:
+                sizes.setdefault(leaf, []).append(page_sizes(view[chunk.start : chunk.stop]))
         except ValueError as error:
             raise corrupt(path, str(error)) from None
         pages = [each for chunks in sizes.values() for each in chunks]
@@ -228,15 +227,10 @@ class PartitionReader:
 
     def _step(self, loaded: _Loaded, sizes: dict[int, list[PageSizes]]) -> int:
         """Return how many rows may be decoded at once: each could be as long as its column's whole dictionary."""
-        longest = 1
-        for field, leaves in zip(loaded.footer.schema, loaded.footer.leaves, strict=True):
-            if field.name in self._dictionary:
-                continue
-            for leaf in leaves:
-                longest = max(
-                    [longest, *(each.dictionary_bytes for each in sizes.get(leaf, ()) if not _fixed(loaded, leaf))]
-                )
-        return max(1, min(self._batch_rows, BURST_BYTES // longest))
+        coded = loaded.footer.leaves_of(self._dictionary)
+        texts = {leaf for leaf, chunk in loaded.chunks if chunk.physical == BYTE_ARRAY and leaf not in coded}
+        longest = max((each.dictionary_bytes for leaf in texts for each in sizes[leaf]), default=0)
+        return max(1, min(self._batch_rows, BURST_BYTES // max(longest, 1)))
 
     def _shaped(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         arrays = [self._text(name, batch.column(batch.schema.get_field_index(name))) for name in self._columns]
@@ -276,10 +270,10 @@ def _check_same(fragment: Fragment, found: sources.Stat) -> None:
 
 
 def _ranges(
-    fragment: Fragment, footer: ParsedFooter, chunks: Sequence[tuple[int, int, int]]
+    fragment: Fragment, footer: ParsedFooter, chunks: Sequence[tuple[int, Chunk]]
 ) -> tuple[tuple[tuple[int, int], ...], bool]:
     merged: list[list[int]] = []
-    for start, stop in sorted((start, stop) for _, start, stop in chunks if start < stop):
+    for start, stop in sorted((chunk.start, chunk.stop) for _, chunk in chunks if chunk.start < chunk.stop):
         if merged and start - merged[-1][1] <= GAP:
             merged[-1][1] = max(merged[-1][1], stop)
         else:
@@ -295,10 +289,6 @@ def _digest(view: memoryview, ranges: Sequence[tuple[int, int]]) -> str:
     for start, stop in ranges:
         digest.update(view[start:stop])
     return digest.hexdigest()
-
-
-def _fixed(loaded: _Loaded, leaf: int) -> bool:
-    return str(loaded.footer.metadata.schema.column(leaf).physical_type) != "BYTE_ARRAY"
 
 
 def _bytes(batches: Sequence[pa.RecordBatch]) -> int:
