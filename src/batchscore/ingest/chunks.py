@@ -35,6 +35,8 @@ class Chunk:
     """The most that the footer says of its decoded bytes: a lie in one number is caught by another."""
     physical: int
     """The physical type's number."""
+    codec: int
+    """The compression's number."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,10 +96,10 @@ def _group(struct: Struct, leaves: int, data_end: int) -> Group:
 def _chunk(column: object, data_end: int) -> Chunk:
     meta = column.get(_META) if isinstance(column, dict) else None
     if not isinstance(meta, dict):
-        raise ValueError("a column chunk has no metadata")
+        raise ValueError("a column chunk has no metadata")  # noqa: TRY004 - bad bytes, not a bad argument
     if isinstance(column, dict) and _FILE_PATH in column:
         raise ValueError("a column chunk lies in another file")
-    physical, values, uncompressed, compressed = (number(meta, key) for key in (1, 5, 6, 7))
+    physical, codec, values, uncompressed, compressed = (number(meta, key) for key in (1, 4, 5, 6, 7))
     start = number(meta, _DATA_PAGE)
     if meta.get(_DICTIONARY_PAGE):  # some writers say 0 where there is none
         start = min(start, number(meta, _DICTIONARY_PAGE))
@@ -110,4 +112,5 @@ def _chunk(column: object, data_end: int) -> Chunk:
         values=values,
         declared_bytes=max(bits // 8, uncompressed, compressed, 0),
         physical=physical,
+        codec=codec,
     )

@@ -1,18 +1,24 @@
 """Page headers of a parquet column chunk: what its pages will decode to, known before one is decompressed.
 
-The footer of a hostile or broken file may declare little and its pages much. This walks the page headers (https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift) and
-decodes nothing.
+The footer of a hostile or broken file may declare little and its pages much. This walks the page headers and
+decodes nothing; https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift names the fields.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+import pyarrow as pa
+
 from batchscore.ingest.thrift import number, read_struct
 
 _DATA_PAGE, _DICTIONARY_PAGE, _DATA_PAGE_V2 = 0, 2, 3
 _HEADER_OF = {_DATA_PAGE: 5, _DICTIONARY_PAGE: 7, _DATA_PAGE_V2: 8}
 _UNCOMPRESSED, _COMPRESSED, _CRC = 2, 3, 4
+_CODECS = {0: "", 1: "snappy", 2: "gzip", 4: "brotli", 6: "zstd", 7: "lz4_raw"}
+_LOOKED_INTO = 16 * 1024 * 1024
+_LENGTH_BYTES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,22 +29,23 @@ class PageSizes:
     """Values in the data pages, nulls included."""
     uncompressed_bytes: int
     """Bytes of all pages after decompression."""
-    dictionary_bytes: int
-    """Bytes of the dictionary page after decompression; 0 without one."""
+    longest_coded: int
+    """Bytes of the longest text in the dictionary page, or of the whole page where that was not asked for; else 0."""
     all_have_checksums: bool
     """Whether each page carries a checksum."""
 
 
-def page_sizes(chunk: memoryview) -> PageSizes:
+def page_sizes(chunk: memoryview, *, codec: int | None = None) -> PageSizes:
     """Walk the page headers of one column chunk.
 
     Args:
         chunk: The chunk's bytes, from its first page header to the end of its last page.
+        codec: The number of the chunk's compression, for chunks of text whose dictionary shall be looked into.
 
     Raises:
         ValueError: When the bytes are not a sequence of pages.
     """
-    position = values = uncompressed = dictionary = 0
+    position = values = uncompressed = longest = 0
     checksums = True
     while position < len(chunk):
         header, position = read_struct(chunk, position)
@@ -51,9 +58,37 @@ def page_sizes(chunk: memoryview) -> PageSizes:
         inner = header.get(_HEADER_OF.get(kind, -1))
         count = number(inner, 1) if isinstance(inner, dict) else 0
         if kind == _DICTIONARY_PAGE:
-            dictionary = max(dictionary, size)
+            content = chunk[position - length : position]
+            longest = max(longest, size if codec is None else _longest_text(content, size, codec))
         else:
             values += max(count, 0)
     return PageSizes(
-        values=values, uncompressed_bytes=uncompressed, dictionary_bytes=dictionary, all_have_checksums=checksums
+        values=values, uncompressed_bytes=uncompressed, longest_coded=longest, all_have_checksums=checksums
     )
+
+
+def _longest_text(page: memoryview, size: int, codec: int) -> int:
+    """Return the length of the longest text of a dictionary page: each has four bytes of length before it."""
+    if codec not in _CODECS or size > _LOOKED_INTO:
+        return size
+    name = _CODECS[codec]
+    try:
+        content = pa.Codec(name).decompress(page, decompressed_size=size).to_pybytes() if name else bytes(page)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise ValueError(f"its dictionary page can not be decompressed: {error}") from None
+    return min(_longest(content), size)
+
+
+def _longest(content: bytes) -> int:
+    step = int.from_bytes(content[:_LENGTH_BYTES], "little") + _LENGTH_BYTES
+    if len(content) % step == 0:  # texts of one length, as ids mostly are, need no loop
+        lengths = np.frombuffer(content, np.uint8).reshape(-1, step)[:, :_LENGTH_BYTES]
+        if (lengths == lengths[:1]).all():
+            return step - _LENGTH_BYTES
+    position = longest = 0
+    while position + _LENGTH_BYTES <= len(content):
+        length = int.from_bytes(content[position : position + _LENGTH_BYTES], "little")
+        position += _LENGTH_BYTES + length
+        if length > longest:  # noqa: PLR1730 - `max` would double the time of the loop
+            longest = length
+    return longest

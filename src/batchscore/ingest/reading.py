@@ -37,10 +37,10 @@ GAP = 64 * 1024
 """Ranges closer than this are read as one."""
 WHOLE = 0.8
 """A file of which this share is needed is read whole."""
-BURST_BYTES = 256 * 1024 * 1024
+BURST_BYTES = 128 * 1024 * 1024
 """The most that one step of decoding may take for text whose length only its dictionary bounds."""
-PENDING_BYTES = 512 * 1024 * 1024
-"""A batch is cut when it holds this much, so that offsets of 32 bits always suffice."""
+PENDING_BYTES = 128 * 1024 * 1024
+"""A batch is cut when it holds more than this, so that memory stays small and offsets of 32 bits suffice."""
 
 _DICTIONARY = pa.dictionary(pa.int32(), pa.string())
 _NORESERVE = 0x4000 if sys.platform == "linux" else 0  # MAP_NORESERVE, which the mmap module does not name yet
@@ -55,7 +55,8 @@ class _Loaded:
     footer: ParsedFooter
     chunks: tuple[tuple[int, Chunk], ...]
     """Each needed column chunk, with the index of its leaf column."""
-    record: InputRange
+    texts: frozenset[int]
+    """Leaf columns of text that is not kept as a dictionary: what they decode to is bounded by no width."""
 
 
 class PartitionReader:
@@ -159,7 +160,9 @@ class PartitionReader:
         if whole and hashlib.sha256(view[footer.start : size]).hexdigest() != fragment.footer_sha256:
             raise changed(path, "its footer is not the one that was listed")
         self._inputs.append(record)
-        return _Loaded(fragment=fragment, buffer=pa.py_buffer(memory), footer=footer, chunks=chunks, record=record)
+        coded = footer.leaves_of(self._dictionary)
+        texts = frozenset(leaf for leaf, chunk in chunks if chunk.physical == BYTE_ARRAY and leaf not in coded)
+        return _Loaded(fragment=fragment, buffer=pa.py_buffer(memory), footer=footer, chunks=chunks, texts=texts)
 
     def _chunks(self, fragment: Fragment, footer: ParsedFooter) -> tuple[tuple[int, Chunk], ...]:
         path = fragment.path
@@ -180,11 +183,12 @@ class PartitionReader:
         try:
             for batch in self._parsed(loaded, step):
                 batch.validate(full=True)  # text that is not UTF-8, indices out of range
-                self._decoded += batch.nbytes
+                shaped = self._shaped(batch)
+                self._decoded += shaped.nbytes
                 if self._decoded > self._max_bytes:
                     raise self._too_large(path, self._decoded)
-                rows += batch.num_rows
-                yield self._shaped(batch)
+                rows += shaped.num_rows
+                yield shaped
         except BatchscoreError:
             raise
         except PARSER_ERRORS as error:
@@ -214,7 +218,8 @@ class PartitionReader:
         sizes: dict[int, list[PageSizes]] = {}
         try:
             for leaf, chunk in loaded.chunks:
-                sizes.setdefault(leaf, []).append(page_sizes(view[chunk.start : chunk.stop]))
+                codec = chunk.codec if leaf in loaded.texts else None
+                sizes.setdefault(leaf, []).append(page_sizes(view[chunk.start : chunk.stop], codec=codec))
         except ValueError as error:
             raise corrupt(path, str(error)) from None
         pages = [each for chunks in sizes.values() for each in chunks]
@@ -226,10 +231,8 @@ class PartitionReader:
         return sizes
 
     def _step(self, loaded: _Loaded, sizes: dict[int, list[PageSizes]]) -> int:
-        """Return how many rows may be decoded at once: each could be as long as its column's whole dictionary."""
-        coded = loaded.footer.leaves_of(self._dictionary)
-        texts = {leaf for leaf, chunk in loaded.chunks if chunk.physical == BYTE_ARRAY and leaf not in coded}
-        longest = max((each.dictionary_bytes for leaf in texts for each in sizes[leaf]), default=0)
+        """Return how many rows may be decoded at once: each could be the longest text of its column."""
+        longest = max((each.longest_coded for leaf in loaded.texts for each in sizes[leaf]), default=0)
         return max(1, min(self._batch_rows, BURST_BYTES // max(longest, 1)))
 
     def _shaped(self, batch: pa.RecordBatch) -> pa.RecordBatch:
