@@ -30,7 +30,7 @@ def rows(count: int, start: int = 0) -> pa.Table:
     return pa.table(
         {
             "id": pa.array([f"row-{number:08d}" for number in numbers]),
-            "unused": pa.array([random.Random(number).random() for number in numbers]),  # noqa: S311 - test data
+            "unused": pa.array([random.Random(number).random() for number in numbers]),
             "kind": pa.array([None if number % 7 == 0 else f"k{number % 5}" for number in numbers]),
             "x": pa.array([number / 3 for number in numbers]),
         }
@@ -360,6 +360,19 @@ def test_what_is_no_parquet_is_13(tmp_path: Path, content: bytes, fact: str) -> 
     assert caught.value.context["path"] == f"{tmp_path}/b.parquet"
 
 
+@pytest.mark.parametrize("field", [0x29, 0x49])
+def test_a_footer_of_millions_of_elements_is_13(tmp_path: Path, field: int) -> None:
+    """A footer that would unfold to gigabytes is refused before it does, be it by its columns or its row groups."""
+    count = 5_000_000
+    varint = bytes([count & 0x7F | 0x80, count >> 7 & 0x7F | 0x80, count >> 14 & 0x7F | 0x80, count >> 21])
+    schema = b"\x29\x1c\x48\x00\x00" if field == 0x49 else b""  # one column, then the list of millions
+    footer = schema + (b"\x29" if field == 0x49 else bytes([field])) + b"\xfc" + varint + b"\x48\x00\x00" * count
+    (tmp_path / "a.parquet").write_bytes(b"PAR1" + footer + len(footer).to_bytes(4, "little") + b"PAR1")
+
+    with pytest.raises(SnapshotCorrupt, match="footer can not be parsed: it declares 5000000"):
+        ingest.list_snapshot(str(tmp_path), COLUMNS)
+
+
 def test_text_that_is_not_utf8_is_13(tmp_path: Path) -> None:
     """Text that is no UTF-8 is a damaged file, also where it comes as a dictionary."""
     bad = pa.Array.from_buffers(pa.string(), 2, pa.array([b"ok", b"\xff\xfe"]).buffers())
@@ -410,9 +423,7 @@ def test_a_bomb_ends_in_one_error(tmp_path: Path, count: int, length: int) -> No
     pq.write_table(pa.table({"id": small, "s": bomb}), path, row_group_size=count, write_page_checksum=True)
     source = str(Path(ingest.__file__).parents[2])
 
-    done = subprocess.run(  # noqa: S603 - our own interpreter
-        [sys.executable, "-c", BOMB, source, str(path)], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", BOMB, source, str(path)], capture_output=True, text=True, check=True)
     slug, declared, decoded, grown = done.stdout.split()
 
     assert path.stat().st_size < 2_100_000
@@ -422,7 +433,7 @@ def test_a_bomb_ends_in_one_error(tmp_path: Path, count: int, length: int) -> No
 
 
 def _mutants(content: bytes, count: int) -> list[tuple[str, bytes]]:
-    chance = random.Random(20130208)  # noqa: S311 - test data
+    chance = random.Random(20130208)
     footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
     mutants = []
     for number in range(count):
@@ -459,7 +470,7 @@ def _outcome(path: Path, planned: plan.Partition) -> str:
     return "/".join(verdicts)
 
 
-def _sweep(tmp_path: Path, *, checksums: bool, count: int = 400) -> list[tuple[str, str]]:
+def _sweep(tmp_path: Path, *, checksums: bool, count: int = 300) -> list[tuple[str, str]]:
     path = write(tmp_path / "a.parquet", rows(400), write_page_checksum=checksums)
     (planned,) = partitions(path)
     reader = ingest.PartitionReader(planned, COLUMNS, dictionary=["kind"], max_bytes=CAP)
@@ -479,15 +490,15 @@ def test_mutants_never_succeed_silently(tmp_path: Path) -> None:
     assert against_plan <= {"13", "same"}
     assert not [each for each in outcomes if each[0] != "footer" and "silent" in each[1]]
     assert not [each for each in outcomes if "unnamed" in each[1]]
-    assert sum(outcome.endswith("13") for _, outcome in outcomes) > 300
+    assert sum(outcome.endswith("13") for _, outcome in outcomes) > 220
 
 
 def test_twin_without_checksums_is_fooled(tmp_path: Path) -> None:
     """The twin: without page checksums the same flips give other rows and nobody notices, but it is on record."""
-    outcomes = _sweep(tmp_path, checksums=False, count=200)
+    outcomes = _sweep(tmp_path, checksums=False, count=120)
     path = write(tmp_path / "b" / "a.parquet", rows(10), write_page_checksum=False)
     (partition,) = partitions(path)
     list((reader := ingest.PartitionReader(partition, COLUMNS, max_bytes=CAP)).batches())
 
-    assert sum("silent" in outcome.split("/")[1] for _, outcome in outcomes) > 10
+    assert sum("silent" in outcome.split("/")[1] for _, outcome in outcomes) > 5
     assert reader.without_checksums == (str(path),)

@@ -9,6 +9,10 @@ from dataclasses import dataclass
 
 from batchscore.ingest.thrift import LIST, STRUCT, Struct, number, read_field, read_list, read_struct, read_value
 
+MAX_COLUMNS = 20_000
+"""The most schema elements of a file: a parsed element takes many times its bytes."""
+MAX_CHUNKS = 400_000
+"""The most column chunks of a file, for the same reason."""
 BYTE_ARRAY = 6
 """The physical type of text and of bytes of any length."""
 
@@ -67,11 +71,17 @@ def read_groups(footer: memoryview, *, data_end: int) -> tuple[Group, ...]:
             return tuple(groups)
         if kind == LIST and key == _SCHEMA:
             count, position = _list_of_structs(footer, position)
+            if count > MAX_COLUMNS:
+                raise ValueError(f"it declares {count} columns, above {MAX_COLUMNS}")
             for _ in range(count):
                 element, position = read_struct(footer, position)
                 leaves += not element.get(_CHILDREN)
         elif kind == LIST and key == _ROW_GROUPS:
             count, position = _list_of_structs(footer, position)
+            if count * leaves > MAX_CHUNKS:
+                raise ValueError(
+                    f"it declares {count} row groups of {leaves} columns, above {MAX_CHUNKS} column chunks"
+                )
             for _ in range(count):
                 struct, position = read_struct(footer, position)
                 groups.append(_group(struct, leaves, data_end))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -23,6 +25,8 @@ MAX_FOOTER = 16 * 1024 * 1024
 PARSER_ERRORS = (pa.ArrowException, OSError, ValueError, LookupError, NotImplementedError, MemoryError, OverflowError)
 """What pyarrow raises on bad bytes; only ever caught around its calls on bytes already in memory."""
 
+_LARGE = 1024 * 1024
+_ONE_AT_A_TIME = threading.Lock()
 _MAGIC = b"PAR1"
 _ENCRYPTED = b"PARE"
 _EDGE = 8
@@ -255,8 +259,9 @@ def _parse(path: str, size: int, footer: bytes) -> ParsedFooter:
     try:
         # Ours first: pyarrow ends the process on some damage, and takes a thousand times the bytes of a bomb.
         groups = read_groups(memoryview(footer)[:-_EDGE], data_end=start)
-        reader = pq.ParquetFile(pa.BufferReader(_MAGIC + footer), pre_buffer=False)
-        metadata, schema = reader.metadata, reader.schema_arrow
+        with _ONE_AT_A_TIME if len(footer) > _LARGE else nullcontext():
+            reader = pq.ParquetFile(pa.BufferReader(_MAGIC + footer), pre_buffer=False)
+            metadata, schema = reader.metadata, reader.schema_arrow
         leaves = tuple(_leaves(schema))
     except PARSER_ERRORS as error:
         raise corrupt(path, f"its footer can not be parsed: {parser_fact(error)}") from None

@@ -221,7 +221,7 @@ class PartitionReader:
                 codec = chunk.codec if leaf in loaded.texts else None
                 sizes.setdefault(leaf, []).append(page_sizes(view[chunk.start : chunk.stop], codec=codec))
         except ValueError as error:
-            raise corrupt(path, str(error)) from None
+            raise corrupt(path, f"the headers of its pages are damaged: {parser_fact(error)}") from None
         pages = [each for chunks in sizes.values() for each in chunks]
         declared = sum(each.uncompressed_bytes for each in pages)
         if declared > self._max_bytes:
