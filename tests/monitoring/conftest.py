@@ -9,6 +9,11 @@ import pytest
 from servers import Pushgateway, pushgateway
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the slower tests of this folder: `-m "not monitoring"` leaves them out."""
+    config.addinivalue_line("markers", "monitoring: minutes of promtool and Prometheus")
+
+
 @pytest.fixture
 def gateway(require: Callable[[str], str], tmp_path: Path) -> Iterator[Pushgateway]:
     """Run an empty Pushgateway."""
