@@ -47,7 +47,7 @@ class FileRoot:
         for last in (False,) * 9 + (True,):
             try:
                 return self._create(path, key, data)
-            except FileNotFoundError:  # a run that has published pruned the folder meanwhile
+            except FileNotFoundError:  # another run pruned the folder, or removed the target, meanwhile
                 if last:
                     raise
 

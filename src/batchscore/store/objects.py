@@ -30,6 +30,8 @@ from batchscore.store.sealed import read_sealed, read_sealed_bytes
 
 PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
 """Seconds before each further attempt, about: each is stretched or shortened by up to half, so that clients spread."""
+PATIENCE = 120.0
+"""Seconds after which no further attempt begins, however long the earlier ones took."""
 THREADS = 16
 """Copies at once."""
 CHUNK = 4 << 20
@@ -67,13 +69,11 @@ class ObjectRoot:
 
     def create(self, key: str, data: bytes) -> None:
         """Put if absent; after any answer but success, read back and compare: `Root.create`."""
-        for pause in (*PAUSES, None):
+        for _ in _attempts():
             effects.tick("put", key)
             try:
                 obstore.put(client(self.url), key, data, mode="create")
-            except FileNotFoundError as error:
-                raise self._failed(key, "written", error) from error
-            except _FINAL as error:
+            except (FileNotFoundError, *_FINAL) as error:
                 raise self._failed(key, "written", error) from error
             except exceptions.BaseError:
                 found = self._read_back(key, data)
@@ -83,7 +83,6 @@ class ObjectRoot:
                     raise Exists(key, found) from None
             else:
                 return
-            _sleep(pause)
         raise StorageFailed(
             f"{self.shown(key)} may or may not be written: the store gave no clear answer",
             slug="OUTCOME-UNKNOWN",
@@ -209,7 +208,7 @@ class ObjectRoot:
     def _read_back(self, key: str, data: bytes) -> bytes | None:
         """Return what lies under a key; two equal reads before it is believed to be other bytes than `data`."""
         before: bytes | None = None
-        while True:
+        for _ in range(2 * self.reads):
             try:
                 found = self.read(key)
             except FileNotFoundError:
@@ -217,6 +216,7 @@ class ObjectRoot:
             if found in (data, before):
                 return found
             before = found
+        raise self._failed(key, "read", None)
 
     def _in_parallel(self, action: Callable[[str], None], keys: Iterable[str]) -> None:
         with ThreadPoolExecutor(THREADS) as threads:
@@ -225,7 +225,8 @@ class ObjectRoot:
 
     def _insist(self, done: str, key: str, call: Callable[[], T]) -> T:
         """Call until it succeeds, within bounds; only for calls that may be repeated."""
-        for pause in (*PAUSES, None):
+        last: Exception | None = None
+        for _ in _attempts():
             try:
                 return call()
             except FileNotFoundError:
@@ -233,12 +234,10 @@ class ObjectRoot:
             except _FINAL as error:
                 raise self._failed(key, done, error) from error
             except (exceptions.BaseError, OSError) as error:
-                if pause is None:
-                    raise self._failed(key, done, error) from error
-            _sleep(pause)
-        raise AssertionError(key)
+                last = error
+        raise self._failed(key, done, last) from last
 
-    def _failed(self, key: str, done: str, error: Exception) -> StorageFailed:
+    def _failed(self, key: str, done: str, error: Exception | None) -> StorageFailed:
         return StorageFailed(
             f"{self.shown(key)} can not be {done}: {reason(error)}",
             slug="OBJECT-STORE",
@@ -291,14 +290,22 @@ class ObjectStage:
 def client(url: str) -> ObjectStore:
     """Return this process's client of an address; credentials, region and endpoint come from the platform."""
     plain = any(os.environ.get(name, "").lower() in ("1", "true") for name in _ALLOW_HTTP)
-    return from_url(url, client_options={**_CLIENT, "allow_http": plain}, retry_config=_RETRY)
+    options: Any = {**_CLIENT, "allow_http": plain}
+    return from_url(url, client_options=options, retry_config=_RETRY)
 
 
-def reason(error: Exception) -> str:
+def reason(error: Exception | None) -> str:
     """Return the first sentence of a client's long-winded error."""
     text = " ".join(str(error).split("Debug source:")[0].split())
     return text[:300] or type(error).__name__
 
 
-def _sleep(pause: float | None) -> None:
-    time.sleep((pause or 0) * random.uniform(0.5, 1.5))  # noqa: S311 - spreads clients, decides nothing
+def _attempts() -> Iterator[None]:
+    """Yield once for each attempt, with a pause in between, until the last or until patience ends."""
+    deadline = time.monotonic() + PATIENCE
+    yield
+    for pause in PAUSES:
+        if time.monotonic() > deadline:
+            return
+        time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - spreads clients, decides nothing
+        yield

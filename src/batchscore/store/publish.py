@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
-from batchscore.errors import BatchscoreError, OutputExists, StorageFailed
+from batchscore.errors import BatchscoreError, OutputExists, StateDamaged, StorageFailed
 from batchscore.plan import Plan, differences
 from batchscore.report import Part
 from batchscore.store import layout
@@ -83,12 +83,16 @@ def publish(root: Root, publication: Publication, parent: Commit | None) -> Comm
     with _told(f"nothing of {date} was published"):
         try:
             commit = build(root, publication, parent)
-        except (BatchscoreError, FileNotFoundError):
+        except (StateDamaged, FileNotFoundError) as error:
             # A run of the same plan that was first prunes the parts: then they are not damaged but published.
             current = head(root, date)
-            if _same(current, parent):
+            if not _same(current, parent):
+                return _lost(root, publication, current)
+            if isinstance(error, StateDamaged):
                 raise
-            return _lost(root, publication, current)
+            raise damaged(
+                root.shown(layout.work(date, publication.plan.plan_id)), f"a file vanished ({error})"
+            ) from error
     try:
         commit = record(root, commit)
     except Exists:
