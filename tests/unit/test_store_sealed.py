@@ -66,9 +66,7 @@ def test_newer_format_is_refused_with_a_sentence(monkeypatch):
     monkeypatch.setattr(sealed, "FORMAT_VERSION", 2)
     newer = seal({"rows": 3})
     monkeypatch.setattr(sealed, "FORMAT_VERSION", 1)
-    with pytest.raises(
-        StateDamaged, match=r"x\.json has format version 2, and this batchscore reads up to 1"
-    ) as caught:
+    with pytest.raises(StateDamaged, match=r"x\.json has format version 2, this batchscore reads up to 1") as caught:
         unseal(newer, source="x.json")
 
     assert caught.value.id == "E-STATE-NEWER-FORMAT"

@@ -92,17 +92,17 @@ class ObjectRoot:
     def replace(self, key: str, data: bytes) -> None:
         """Put over what is there: `Root.replace`."""
         effects.tick("put", key)
-        self._insist("written", key, lambda: obstore.put(client(self.url), key, data))
+        self.insist("written", key, lambda: obstore.put(client(self.url), key, data))
 
     def read(self, key: str, start: int = 0, stop: int | None = None) -> bytes:
         """Get bytes of an object: `Root.read`."""
         if start == 0 and stop is None:
-            return self._insist("read", key, lambda: bytes(obstore.get(client(self.url), key).bytes()))
-        size: int = self._insist("read", key, lambda: obstore.head(client(self.url), key))["size"]
+            return self.insist("read", key, lambda: bytes(obstore.get(client(self.url), key).bytes()))
+        size: int = self.insist("read", key, lambda: obstore.head(client(self.url), key))["size"]
         end = size if stop is None else min(stop, size)
         if start >= end:
             return b""
-        return self._insist("read", key, lambda: bytes(obstore.get_range(client(self.url), key, start=start, end=end)))
+        return self.insist("read", key, lambda: bytes(obstore.get_range(client(self.url), key, start=start, end=end)))
 
     def digest(self, key: str) -> tuple[str, int]:
         """Return sha256 and size of an object: `Root.digest`."""
@@ -114,7 +114,7 @@ class ObjectRoot:
                 size += len(piece)
             return sha256.hexdigest(), size
 
-        return self._insist("read", key, hashed)
+        return self.insist("read", key, hashed)
 
     def list(self, prefix: str) -> tuple[Entry, ...]:
         """Return all objects below a folder: `Root.list`."""
@@ -127,22 +127,22 @@ class ObjectRoot:
                 for item in page
             )
 
-        return tuple(sorted(self._insist("listed", prefix, listed), key=lambda entry: entry.key))
+        return tuple(sorted(self.insist("listed", prefix, listed), key=lambda entry: entry.key))
 
     def folders(self, prefix: str) -> tuple[str, ...]:
         """Return the names of the folders right inside a folder: `Root.folders`."""
-        found = self._insist("listed", prefix, lambda: obstore.list_with_delimiter(client(self.url), prefix))
+        found = self.insist("listed", prefix, lambda: obstore.list_with_delimiter(client(self.url), prefix))
         return tuple(sorted(path.rstrip("/").rsplit("/", 1)[-1] for path in found["common_prefixes"]))
 
     def delete(self, key: str) -> None:
         """Remove an object: `Root.delete`."""
         effects.tick("delete", key)
         with suppress(FileNotFoundError):
-            self._insist("deleted", key, lambda: obstore.delete(client(self.url), key))
+            self.insist("deleted", key, lambda: obstore.delete(client(self.url), key))
 
     def delete_folder(self, prefix: str) -> None:
         """Remove all objects below a folder: `Root.delete_folder`."""
-        self._in_parallel(self.delete, (entry.key for entry in self.list(prefix)))
+        in_parallel(self.delete, (entry.key for entry in self.list(prefix)))
 
     @contextmanager
     def stage(self, name: str) -> Iterator[ObjectStage]:
@@ -164,7 +164,7 @@ class ObjectRoot:
     def occupied(self, date: str) -> bool:
         """Whether any object lies below `<date>/`: `Root.occupied`."""
         prefix = layout.checked_date(date)
-        found = self._insist("listed", prefix, lambda: obstore.list_with_delimiter(client(self.url), prefix))
+        found = self.insist("listed", prefix, lambda: obstore.list_with_delimiter(client(self.url), prefix))
         return bool(found["objects"] or found["common_prefixes"])
 
     def projected(self, date: str) -> str | None:
@@ -184,9 +184,9 @@ class ObjectRoot:
         paths = [*layout.published_files(manifest), layout.SUMMARY, layout.MANIFEST]
         last = f"{layout.checked_date(date)}/{layout.METADATA}"
         self.delete(last)
-        self._in_parallel(lambda path: self.copy(layout.run(name, path), f"{date}/{path}"), paths)
+        in_parallel(lambda path: self.copy(layout.run(name, path), f"{date}/{path}"), paths)
         stale = {entry.key for entry in self.list(date)} - {f"{date}/{path}" for path in paths}
-        self._in_parallel(self.delete, sorted(stale - {last}))
+        in_parallel(self.delete, sorted(stale - {last}))
         metadata = read_sealed_bytes(self, layout.run(name, layout.METADATA))
         try:
             self.create(last, metadata)
@@ -197,7 +197,7 @@ class ObjectRoot:
     def copy(self, source: str, target: str) -> None:
         """Copy an object within the store; one that is there is replaced."""
         effects.tick("copy", target, source)
-        self._insist("copied", source, lambda: obstore.copy(client(self.url), source, target))
+        self.insist("copied", source, lambda: obstore.copy(client(self.url), source, target))
 
     def probe(self) -> None:
         """Try each primitive, once per store and version of the client: `Root.probe`."""
@@ -218,12 +218,7 @@ class ObjectRoot:
             before = found
         raise self._failed(key, "read", None)
 
-    def _in_parallel(self, action: Callable[[str], None], keys: Iterable[str]) -> None:
-        with ThreadPoolExecutor(THREADS) as threads:
-            for _ in threads.map(action, list(keys)):
-                pass
-
-    def _insist(self, done: str, key: str, call: Callable[[], T]) -> T:
+    def insist(self, done: str, key: str, call: Callable[[], T]) -> T:
         """Call until it succeeds, within bounds; only for calls that may be repeated."""
         last: Exception | None = None
         for _ in _attempts():
@@ -260,7 +255,7 @@ class ObjectStage:
     def take(self, files: Iterable[tuple[str, str, int]]) -> None:
         """Copy stored objects in: `Stage.take`."""
         copies = {f"{self.folder}/{path}": (key, size) for key, path, size in files}
-        self.root._in_parallel(lambda target: self.root.copy(copies[target][0], target), copies)  # noqa: SLF001
+        in_parallel(lambda target: self.root.copy(copies[target][0], target), copies)
         self.sizes |= {target: size for target, (_, size) in copies.items()}
 
     def write(self, path: str, data: bytes) -> None:
@@ -276,7 +271,7 @@ class ObjectStage:
             size = file.tell()
             file.seek(0)
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            self.root._insist("written", key, lambda: self._put(key, file))  # noqa: SLF001
+            self.root.insist("written", key, lambda: self._put(key, file))
         self.sizes[key] = size
         return sha256, size
 
@@ -284,6 +279,13 @@ class ObjectStage:
         file.seek(0)
         effects.tick("put", key)
         obstore.put(client(self.root.url), key, file)
+
+
+def in_parallel(action: Callable[[str], None], keys: Iterable[str]) -> None:
+    """Do one thing to many keys, several at once."""
+    with ThreadPoolExecutor(THREADS) as threads:
+        for _ in threads.map(action, list(keys)):
+            pass
 
 
 @functools.lru_cache

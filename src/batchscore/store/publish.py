@@ -44,7 +44,7 @@ class Publication:
     quarantine: tuple[Part, ...]
     """The parts of rows set aside, in partition order; empty when there are none."""
     documents: Documents
-    """Gives the JSON files, once the data files are there; metadata.json gets its ids and the other two's digests here."""
+    """Gives the JSON files, once the data files are there; ids and the other two's digests are added to metadata."""
     single_file: SingleFile | None = None
     """Writes the predictions as one file; None for a directory of the parts."""
     run_type: str = "manual"
