@@ -124,11 +124,11 @@ def test_disk_full_at_20_levels(tmp_path: Path, figures: Callable[..., None]):
     driver(reference, 12)
     wanted, reused = deterministic_files(reference), []
     for level in range(20):
-        with small_disk(tmp_path / f"{level}", 4096 * (4 + 2 * level)) as remount:
+        with small_disk(tmp_path / f"{level}", 4096 * (2 + 2 * level)) as remount:
             store = open_store(str(tmp_path / f"{level}" / "outputs"))
             with suppress(StorageFailed):
                 driver(store, 12)
-                pytest.fail("the disk was meant to be too small")
+                pytest.fail(f"the disk of level {level} was meant to be too small")
             assert store.head(DATE) is None
             assert not (tmp_path / f"{level}" / "outputs" / DATE).exists()
             remount("size=16m")

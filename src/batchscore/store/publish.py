@@ -1,6 +1,6 @@
 """Publishing a run: build it in private, commit it by one exclusive record, let the date show it.
 
-Read `publish` top to bottom: before `_commit` nothing is visible, after it the whole run is; there is nothing between.
+Read `publish` top to bottom: before `record` nothing is visible, after it the whole run is; there is nothing between.
 Any step may be the last one of a killed process: whoever comes next finds out how far it came.
 """
 
@@ -22,8 +22,8 @@ from batchscore.store.commits import Commit, head
 from batchscore.store.root import Exists, Root, Stage
 from batchscore.store.sealed import damaged, read_checked, read_sealed, seal
 
-THREADS = 4
-"""Threads that hash parts; hashing does not hold the interpreter's lock."""
+THREADS = 8
+"""Threads that hash parts: neither hashing nor waiting holds the interpreter's lock."""
 
 Documents = Callable[[Mapping[str, tuple[str, int]]], Mapping[str, Mapping[str, Any]]]
 """From the data files by path, with sha256 and size, to the content of the three JSON files by name."""
@@ -152,9 +152,21 @@ def acknowledge(root: Root, commit: Commit) -> Commit:
 
 
 def roll_forward(root: Root, date: str) -> None:
-    """Let a date show its newest commit; looked at again afterwards, since a slower run may have shown an older one."""
-    while (newest := head(root, date)) and root.projected(date) != newest.run:
+    """Let a date show its newest commit; looked at again afterwards, since a slower run may have shown an older one.
+
+    Raises:
+        StorageFailed: When others keep changing it.
+    """
+    for _ in range(20):
+        newest = head(root, date)
+        if newest is None or root.projected(date) == newest.run:
+            return
         root.project(date, newest.run)
+    raise StorageFailed(
+        f"{root.shown(date)} keeps being changed by other runs",
+        slug="PROJECTION",
+        remedy="run the same command again when they have ended",
+    )
 
 
 def check_parts(root: Root, publication: Publication) -> None:
