@@ -10,8 +10,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from uuid import uuid4
 
-import obstore
 import object_runs
+import obstore
 import pytest
 from faulty import Faults, at_random, faulty
 from object_servers import PASSWORD, USER, minio, minio_path
@@ -73,8 +73,8 @@ def crash_everywhere(server: Server, parts: int, *, step: int) -> int:
     plan = make_plan()
     reference = open_store(server.url())
     whole_run(reference, plan, parts)
-    wanted, tried = deterministic_files(reference), 0
-    for point in count(1, step):
+    wanted = deterministic_files(reference)
+    for tried, point in enumerate(count(1, step), 1):
         store = open_store(server.url())
         status = object_runs.end(
             object_runs.start(object_runs.run_all, server.environment, point, store.url, "0.7", parts)
@@ -91,7 +91,6 @@ def crash_everywhere(server: Server, parts: int, *, step: int) -> int:
         before = listing(store)
         assert whole_run(store, plan, parts).done
         assert listing(store) == before
-        tried += 1
         if status == 0:
             return tried
     raise AssertionError

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-import urllib.error
-import urllib.request
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,14 +45,10 @@ def _tell(options: MarkerOptions | WebhookOptions, commit: Commit) -> str:
     try:
         if options.kind == "marker":
             _put(options.path.replace("{date}", commit.date), data)
-        else:
-            _post(options.url.replace("{date}", commit.date), data, options.seconds)
-    except urllib.error.HTTPError as error:
-        with error:
-            return f"the server answered {error.code}"
+            return ""
+        return _post(options.url.replace("{date}", commit.date), data, options.seconds)
     except (BatchscoreError, OSError) as error:
         return " ".join(str(error).split())
-    return ""
 
 
 def _put(path: str, data: bytes) -> None:
@@ -67,8 +61,15 @@ def _put(path: str, data: bytes) -> None:
     ObjectRoot(folder).replace(name, data)
 
 
-def _post(url: str, data: bytes, seconds: float) -> None:
+def _post(url: str, data: bytes, seconds: float) -> str:
+    import urllib.error  # noqa: PLC0415 - slow to import, and few runs notify
+    import urllib.request  # noqa: PLC0415
+
     request = urllib.request.Request(url, data=data, headers={"Content-Type": "application/json"}, method="POST")  # noqa: S310 - the option admits http and https only
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(request, timeout=seconds):
-        pass
+    try:
+        with opener.open(request, timeout=seconds):
+            return ""
+    except urllib.error.HTTPError as error:
+        with error:
+            return f"the server answered {error.code}"
