@@ -20,6 +20,7 @@ from batchscore.store.commits import Commit
 from batchscore.store.files import FileRoot
 from batchscore.store.held import HeldRun
 from batchscore.store.lease import Holder, holder
+from batchscore.store.notify import notify
 from batchscore.store.publish import Publication
 from batchscore.store.read import Published, read_published
 from batchscore.store.root import Exists, Root
@@ -219,6 +220,7 @@ __all__ = [
     "Verification",
     "WorkFolder",
     "holder",
+    "notify",
     "open_store",
     "read_published",
     "seal",
