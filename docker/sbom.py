@@ -33,7 +33,9 @@ def bill() -> dict[str, Any]:
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
         "version": 1,
-        "metadata": {"component": {"type": "application", "name": "batchscore", "version": metadata.version("batchscore")}},
+        "metadata": {
+            "component": {"type": "application", "name": "batchscore", "version": metadata.version("batchscore")}
+        },
         "components": sorted(components, key=lambda entry: entry["bom-ref"]),
     }
 
