@@ -10,7 +10,7 @@ import pytest
 from apiserver import Fault, Script, healthy, nothing, pod, status, waiting
 from driving import attempt
 
-DEADLINE = 4.0
+DEADLINE = 3.0
 CLUSTERS, PODS = r"/daskclusters$", r"/pods$"
 
 
