@@ -11,10 +11,8 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-from batchscore import __version__
-
 LIBRARIES = frozenset(
-    {"dask", "distributed", "joblib", "lightgbm", "numpy", "obstore", "onnxruntime", "pandas", "prometheus-client"}
+    {"batchscore", "dask", "distributed", "joblib", "lightgbm", "numpy", "obstore", "onnxruntime", "pandas", "prometheus-client"}
     | {"pyarrow", "pydantic", "scikit-learn", "scipy", "skops", "xgboost"}
 )
 """Libraries whose versions are recorded."""
@@ -33,7 +31,7 @@ def peak_memory_bytes() -> int:
 def library_versions() -> dict[str, str]:
     """Return the versions of this package, of Python, and of the libraries that are installed, sorted by name."""
     found = {name: item.version for item in distributions() if (name := item.metadata["Name"].lower()) in LIBRARIES}
-    return {"batchscore": __version__, "python": platform.python_version(), **dict(sorted(found.items()))}
+    return {"python": platform.python_version(), **dict(sorted(found.items()))}
 
 
 def hardware() -> dict[str, Any]:
