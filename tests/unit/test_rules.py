@@ -427,7 +427,7 @@ def test_a_flag_needs_a_threshold_and_a_prediction_needs_a_score():
     """A rule can not set what is not there."""
     with pytest.raises(ConfigError, match=r"then\.flag needs postprocess\.threshold"):
         check_options(options(rule(then={"flag": True}), threshold=None), None, "probability", TYPES)
-    with pytest.raises(ConfigError, match="move a prediction, but model.output is class"):
+    with pytest.raises(ConfigError, match=r"move a prediction, but model\.output is class"):
         check_options(options(rule(then={"prediction": 0.5}), threshold=None), None, "class", TYPES)
 
 

@@ -22,8 +22,10 @@ from batchscore.model.options import (
     ClassLabel,
     CompiledOptions,
     GoldenOptions,
+    ModelList,
     ModelOptions,
     Output,
+    resolve_model,
     score_names,
 )
 from batchscore.model.pinned import Read, read_pinned, refuse_latest_link
@@ -38,11 +40,13 @@ __all__ = [
     "CompiledOptions",
     "GoldenOptions",
     "LoadedModel",
+    "ModelList",
     "ModelOptions",
     "ModelRef",
     "Output",
     "golden_sample",
     "load",
+    "resolve_model",
     "score_names",
     "verify",
 ]
