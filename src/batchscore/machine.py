@@ -12,7 +12,18 @@ from pathlib import Path
 from typing import Any
 
 LIBRARIES = frozenset(
-    {"batchscore", "dask", "distributed", "joblib", "lightgbm", "numpy", "obstore", "onnxruntime", "pandas", "prometheus-client"}
+    {
+        "batchscore",
+        "dask",
+        "distributed",
+        "joblib",
+        "lightgbm",
+        "numpy",
+        "obstore",
+        "onnxruntime",
+        "pandas",
+        "prometheus-client",
+    }
     | {"pyarrow", "pydantic", "scikit-learn", "scipy", "skops", "xgboost"}
 )
 """Libraries whose versions are recorded."""

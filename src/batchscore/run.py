@@ -83,7 +83,7 @@ def run(request: Request, clock: Clock, progress: Progress) -> Result:
     """
     config, day = request.config, request.day.isoformat()
     bind(run_id=request.run_id, pipeline=config.pipeline, date=day)
-    _log.info("run started", model_version=config.model.version, by=request.by, attempt=request.attempt)
+    _log.info("run started", by=request.by, attempt=request.attempt)
     store = open_output(config)
     run_type = ledger.run_type(store, request.day, request.run_type)
     pusher = Pusher(config.metrics, Group(environment=config.environment, pipeline=config.pipeline, run_type=run_type))
@@ -119,6 +119,7 @@ def open_output(config: RunConfig) -> Store:
 def _publish_once(request: Request, store: Store, execution: Execution, progress: Progress) -> Result:
     with execution.watch("resolve"):
         checked = check_date(request.config, request.day)
+    _log.info("inputs checked", **facts_of(checked))
     parent, done = store.settle(checked.plan, republish=request.republish)
     if not done:
         with store.lease(checked.plan.date, request.holder):
@@ -193,6 +194,22 @@ def score_all(checked: Checked, store: Store, execution: Execution, progress: Pr
     return totals
 
 
+def facts_of(checked: Checked) -> dict[str, Any]:
+    """Return what one log line says of a checked date: versions of data, model and code, and the amount of work."""
+    plan, model = checked.plan, checked.model
+    return {
+        "snapshot": checked.snapshot_name,
+        "files": len(plan.inputs),
+        "rows": plan.rows,
+        "partitions": len(plan.partitions),
+        "model": f"{model.name} {model.version}",
+        "model_sha256": model.sha256[:12],
+        "schema": f"{checked.schema.name} {checked.schema.version}",
+        "plan_id": plan.plan_id[:12],
+        "batchscore": plan.versions["batchscore"],
+    }
+
+
 def job_of(checked: Checked, store: Store, run_id: str) -> Job:
     """Return what every task of a checked date must know."""
     config = checked.config
@@ -200,6 +217,7 @@ def job_of(checked: Checked, store: Store, run_id: str) -> Job:
         work=store.work(checked.plan),
         id_column=config.snapshot.id,
         carried=checked.carried,
+        types=checked.types,
         schema=checked.schema,
         model=checked.model,
         calibration=config.calibration,

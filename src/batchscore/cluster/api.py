@@ -70,7 +70,7 @@ class ApiServer:
     headers: Mapping[str, str] = field(default_factory=dict)
     """More headers."""
 
-    def request(  # noqa: PLR0913 - an HTTP request has this many parts
+    def request(
         self,
         method: str,
         path: str,
@@ -113,7 +113,7 @@ class ApiServer:
             time.sleep(max(0.0, min(pause, until - time.monotonic())))
             pause = min(pause * 2, self.pause_seconds * 8)
 
-    def _try(  # noqa: PLR0913 - as above
+    def _try(
         self,
         method: str,
         path: str,

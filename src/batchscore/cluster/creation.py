@@ -29,7 +29,7 @@ class Created:
     """What driver and cluster prove themselves with; None without TLS."""
 
 
-def create(  # noqa: PLR0913 - what is created, by whom, where
+def create(
     api: ApiServer,
     options: KubernetesOptions,
     identity: Identity,
@@ -82,7 +82,7 @@ def new_name(identity: Identity) -> str:
     return f"{identity.owner[:30].rstrip('-')}-{identity.job_uid[:8]}-{secrets.token_hex(4)}"
 
 
-def _create_secret(  # noqa: PLR0913 - as above
+def _create_secret(
     api: ApiServer, options: KubernetesOptions, identity: Identity, cluster: str, credentials: Credentials, until: float
 ) -> bool:
     name = daskcluster.secret_name(cluster)

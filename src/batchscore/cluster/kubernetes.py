@@ -207,7 +207,7 @@ class Launched:
 
 
 @contextmanager
-def launch(  # noqa: PLR0913 - the last two are for tests
+def launch(
     options: KubernetesOptions,
     identity: Identity,
     workers: int,

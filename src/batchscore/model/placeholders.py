@@ -15,7 +15,7 @@ _OBJECT_FLAG = 1
 """numpy's NPY_ITEM_HASOBJECT."""
 
 
-class Damaged(Exception):  # noqa: N818 - it says what is wrong with the file, not with us
+class Damaged(Exception):
     """The bytes are no pickle, end too early, or go on after the end.
 
     Args:

@@ -56,14 +56,14 @@ def _put(path: str, data: bytes) -> None:
     if "://" not in path:
         FileRoot(folder or ("/" if path.startswith("/") else ".")).replace(Path(name).name, data)
         return
-    from batchscore.store.objects import ObjectRoot  # noqa: PLC0415 - imports a client that files do not need
+    from batchscore.store.objects import ObjectRoot
 
     ObjectRoot(folder).replace(name, data)
 
 
 def _post(url: str, data: bytes, seconds: float) -> str:
-    import urllib.error  # noqa: PLC0415 - slow to import, and few runs notify
-    import urllib.request  # noqa: PLC0415
+    import urllib.error
+    import urllib.request
 
     request = urllib.request.Request(url, data=data, headers={"Content-Type": "application/json"}, method="POST")  # noqa: S310 - the option admits http and https only
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
