@@ -20,6 +20,7 @@ from batchscore.execution import Clock, Execution, metadata_document
 from batchscore.judge import Judgement, judge
 from batchscore.logs import bind, logger
 from batchscore.metrics import Attempt, Group, Outcome, Pusher, RunType
+from batchscore.notify import notify
 from batchscore.parts import concatenate
 from batchscore.preprocess import check_budget
 from batchscore.report import PartitionOutcome, Totals
@@ -94,6 +95,7 @@ def run(request: Request, clock: Clock, progress: Progress) -> Result:
     with _failure_told(pusher, began, clock):
         result = _publish_once(request, store, execution, progress)
     if result.status == "published":
+        tell(config, result.commit)
         published = store.published(day)
         summary, metadata = published.document("summary_metrics.json"), published.document("metadata.json")
         _log_push(pusher.success(summary, metadata))
@@ -208,6 +210,15 @@ def facts_of(checked: Checked) -> dict[str, Any]:
         "plan_id": plan.plan_id[:12],
         "batchscore": plan.versions["batchscore"],
     }
+
+
+def tell(config: RunConfig, commit: Commit) -> None:
+    """Notify others of a commit, as `output.notify` says; the outcome goes to the log."""
+    told = notify(config.output.notify, config.pipeline, commit)
+    if told.status == "failed":
+        _log.warning("notification failed", detail=told.detail)
+    elif told.status == "sent":
+        _log.info("notified", where=told.detail)
 
 
 def job_of(checked: Checked, store: Store, run_id: str) -> Job:
