@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 640.0, 200.0
-LEFT, BOTTOM, TOP = 58.0, 26.0, 8.0
+LEFT, BOTTOM, TOP = 58.0, 26.0, 16.0
 PLOT = HEIGHT - BOTTOM - TOP
 
 
@@ -119,8 +119,8 @@ def _ticks(marks: Sequence[tuple[float, str]]) -> list[str]:
 
 
 def _some(count: int) -> list[int]:
-    """Return up to five places, spread evenly, with the first and the last."""
-    return sorted({round(step * (count - 1) / 4) for step in range(5)})
+    """Return the first, the middle and the last place: more labels would overlap on a phone."""
+    return sorted({0, (count - 1) // 2, count - 1})
 
 
 def _y(share: float) -> float:
