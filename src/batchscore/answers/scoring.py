@@ -52,7 +52,11 @@ def run(
         result = run_date(request, time.time, progress)
     store = open_output(config)
     answer = published_answer(config_files, config, store, result.commit)
-    resumed = [f"reused {result.reused} finished partitions of an earlier attempt"] if result.reused else []
+    resumed = (
+        [f"reused {result.reused} of {result.partitions} partitions, finished by an earlier attempt"]
+        if result.reused
+        else []
+    )
     already = (
         [
             f"{given_date} is published already, from the same inputs (revision {result.commit.number}): nothing to do",
