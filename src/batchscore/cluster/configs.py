@@ -20,9 +20,7 @@ from batchscore.errors import NoCluster
 _SECONDS = 60.0
 
 
-def sweep_configs(
-    api: ApiServer, namespace: str, release: str, *, keep: str | None, until: float
-) -> tuple[str, ...]:
+def sweep_configs(api: ApiServer, namespace: str, release: str, *, keep: str | None, until: float) -> tuple[str, ...]:
     """Remove the configurations of a release but those that are in use; return the names of the removed.
 
     Args:
@@ -46,7 +44,9 @@ def sweep_configs(
     for name in unused:
         problem = removal.delete(api, f"{path}/{name}", until)
         if problem:
-            raise NoCluster(f"the ConfigMap '{name}' can not be removed: {problem}", slug="LEFTOVER", remedy="remove it by hand")
+            raise NoCluster(
+                f"the ConfigMap '{name}' can not be removed: {problem}", slug="LEFTOVER", remedy="remove it by hand"
+            )
     logs.logger(__name__).info("configs_swept", removed=list(unused), kept=sorted(names & used))
     return unused
 
