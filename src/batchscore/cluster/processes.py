@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +38,7 @@ def local_processes(options: ClusterOptions) -> Iterator[Workers]:
     Raises:
         NoCluster: When they do not come up in `options.start_minutes`.
     """
-    with _settings(options):
+    with settings(options):
         try:
             cluster = LocalCluster(
                 n_workers=options.workers,
@@ -61,7 +61,7 @@ def scheduler_at(options: ClusterOptions) -> Iterator[Workers]:
         NoCluster: When scheduler or workers are not there in `options.start_minutes`, or run other versions.
     """
     seconds = options.start_minutes * 60
-    with _settings(options):
+    with settings(options):
         try:
             client = Client(options.address, security=_security(options), timeout=f"{seconds}s", set_as_default=False)
         except (OSError, TimeoutError, ValueError) as error:
@@ -78,24 +78,23 @@ def scheduler_at(options: ClusterOptions) -> Iterator[Workers]:
 
 
 @contextmanager
-def _settings(options: ClusterOptions) -> Iterator[None]:
-    """Set what Dask would wait for, or retry, without end."""
-    with dask.config.set(
-        {
-            "distributed.scheduler.no-workers-timeout": f"{options.start_minutes * 60}s",
-            "distributed.scheduler.allowed-failures": options.task_deaths,
-            "distributed.scheduler.worker-ttl": f"{options.silence_minutes * 60}s",
-            "distributed.comm.timeouts.connect": "30s",
-            # The nanny's own value trims the heap after every task, which costs a quarter of the wall time.
-            "distributed.nanny.pre-spawn-environ": {
-                "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
-                "OMP_NUM_THREADS": "1",
-                "MKL_NUM_THREADS": "1",
-                "OPENBLAS_NUM_THREADS": "1",
-            },
-        }
-    ):
-        yield
+def settings(options: ClusterOptions) -> Iterator[Mapping[str, Any]]:
+    """Set, for this process, what Dask would wait for, or retry, without end; yield it for other processes."""
+    chosen: dict[str, Any] = {
+        "distributed.scheduler.no-workers-timeout": f"{options.start_minutes * 60}s",
+        "distributed.scheduler.allowed-failures": options.task_deaths,
+        "distributed.scheduler.worker-ttl": f"{options.silence_minutes * 60}s",
+        "distributed.comm.timeouts.connect": "30s",
+        # The nanny's own value trims the heap after every task, which costs a quarter of the wall time.
+        "distributed.nanny.pre-spawn-environ": {
+            "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
+            "OMP_NUM_THREADS": "1",
+            "MKL_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+        },
+    }
+    with dask.config.set(chosen):
+        yield chosen
 
 
 def _security(options: ClusterOptions) -> Security | None:
@@ -264,7 +263,8 @@ class Distributed:
             with waiting.thread_condition:
                 waiting.thread_condition.wait(0.1)
             if time.monotonic() - looked > LOOK_SECONDS:
-                workers = self._client.sync(self._client.scheduler.ncores, callback_timeout=30)
+                scheduler: Any = self._client.scheduler  # there, since the client is connected
+                workers = self._client.sync(scheduler.ncores, callback_timeout=30)
                 looked = time.monotonic()
                 seen = looked if workers else seen
                 if looked - seen > self._options.start_minutes * 60:
