@@ -25,7 +25,7 @@ $(READY): requirements/build.txt requirements/dev.txt pyproject.toml scripts/set
 
 demo: flights ## build the flights example, score five Fridays and then the storm, show what came out
 	@cd build/flights && for day in $(FRIDAYS) $(STORM); do \
-		../../scripts/step.sh "score $$day" $(BATCHSCORE) run --config config/flights.yaml --date $$day || exit; \
+		../../scripts/step.sh "score $$day" $(BATCHSCORE) run -q --config config/flights.yaml --date $$day >/dev/null || exit; \
 	done
 	@cd build/flights && $(BATCHSCORE) show --config config/flights.yaml --date $(STORM)
 	@echo
@@ -41,7 +41,7 @@ flights: $(READY) ## build the flights example in build/flights, without running
 
 churn: $(READY) ## build the churn example in build/churn and score its 128,734 customers
 	@scripts/step.sh "building the churn example" $(BIN)/python -m examples.churn
-	@cd build/churn && ../../scripts/step.sh "score 2026-02-08" $(BATCHSCORE) run --config config/churn.yaml --date 2026-02-08
+	@cd build/churn && ../../scripts/step.sh "score 2026-02-08" $(BATCHSCORE) run -q --config config/churn.yaml --date 2026-02-08 >/dev/null
 	@cd build/churn && $(BATCHSCORE) show --config config/churn.yaml --date 2026-02-08
 
 test: $(READY) ## run the tests; what needs a tool that this machine lacks is skipped and named

@@ -1,3 +1,4 @@
+# ruff: noqa: E501, INP001 - a Markdown line is a sentence; a script beside its page
 """Writes docs/metrics.md from the catalogue: `python docs/generate_metrics.py`."""
 
 from __future__ import annotations

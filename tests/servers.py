@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import subprocess
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 READY_SECONDS = 30.0
 
@@ -161,3 +164,31 @@ def drips(connection: socket.socket, over: threading.Event) -> None:
         connection.sendall(letter.encode())
         if over.wait(0.1):
             return
+
+
+@contextlib.contextmanager
+def prometheus(program: str, folder: Path, data: Path, *, look_back: str = "5m") -> Iterator[str]:
+    """Run a Prometheus that scrapes nothing on blocks that are there, and give its address."""
+    port = free_port()
+    config = folder / "prometheus.yml"
+    config.write_text("scrape_configs: []\n")
+    command = [
+        program,
+        f"--config.file={config}",
+        f"--storage.tsdb.path={data}",
+        "--storage.tsdb.retention.time=3650d",
+        f"--query.lookback-delta={look_back}",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]
+    url = f"http://127.0.0.1:{port}"
+    with serving(command, f"{url}/-/ready", folder / f"prometheus-{port}.log"):
+        yield url
+
+
+def ask(url: str, expression: str, **options: float) -> list[dict[str, Any]]:
+    """Return what Prometheus answers: of one moment (`time`), or of a range (`start`, `end`, `step`)."""
+    kind = "query_range" if "step" in options else "query"
+    query = urllib.parse.urlencode({"query": expression, **options})
+    answer = json.loads(fetch(f"{url}/api/v1/{kind}", method="POST", data=query.encode(), seconds=120))
+    found: list[dict[str, Any]] = answer["data"]["result"]
+    return found

@@ -10,17 +10,17 @@ from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import PurePosixPath
 
+import numpy as np
 import pyarrow as pa
 
-from batchscore import __version__, infer, ingest, model, sources
+from batchscore import __version__, infer, ingest, model, postprocess, sources
 from batchscore.config import RunConfig, deciding_keys
 from batchscore.errors import ConfigError, ContractError
 from batchscore.ingest import Footer
-from batchscore.model import ModelRef
+from batchscore.model import ModelOptions, ModelRef
 from batchscore.parts import ROW_GROUP_ROWS, WRITER
 from batchscore.plan import Plan, split
-from batchscore.postprocess import RESERVED, check_options
-from batchscore.preprocess import ARROW_TYPES, check_columns, extra_columns, raise_violations
+from batchscore.preprocess import ARROW_TYPES, QUARANTINE_COLUMNS, check_columns, extra_columns, raise_violations
 from batchscore.schema import FeatureSchema, read_schema
 
 DECIDING_LIBRARIES = ("numpy", "pyarrow", "scikit-learn", "scipy", "joblib", "pandas")
@@ -45,6 +45,8 @@ class Checked:
     """The snapshot's files, in order."""
     carried: tuple[tuple[str, pa.DataType], ...]
     """The id and the input columns that are carried along, in output order, with their types."""
+    types: Mapping[str, str]
+    """Features and carried columns, with their types in the words of the feature schema: what rules may look at."""
     ignored: tuple[str, ...]
     """Input columns that nobody reads, sorted."""
     plan: Plan
@@ -108,13 +110,15 @@ def verify_model(config: RunConfig, schema: FeatureSchema, day: date) -> ModelRe
     Raises:
         ModelError: When the model is missing, refused or incompatible.
     """
-    check_options(config.postprocess, config.calibration, config.model.output)
-    return model.verify(config.model, schema, day, read=sources.read, score=infer.score)
+    options = model.resolve_model(config.model, day)
+    postprocess.check_options(config.postprocess, config.calibration, options.output)
+    return model.verify(options, schema, day, read=sources.read, score=infer.score)
 
 
 def _checked(
     config: RunConfig, day: date, schema: FeatureSchema, schema_sha256: str, verified: Future[ModelRef]
 ) -> Checked:
+    chosen = model.resolve_model(config.model, day)
     snapshot = ingest.resolve(config.snapshot.path, day)
     ingest.wait_for_snapshot(config.snapshot, snapshot, date=day)
     id_column, passthrough = config.snapshot.id, config.output.passthrough
@@ -137,12 +141,16 @@ def _checked(
         pipeline=config.pipeline,
         date=day.isoformat(),
         inputs=tuple(files),
-        config=deciding_keys(config),
-        artifacts=_artifacts(config, schema),
+        config=deciding_keys(config, chosen),
+        artifacts=_artifacts(config, chosen, schema),
         scoring={"block_rows": infer.BLOCK_ROWS, "row_group_rows": ROW_GROUP_ROWS, **WRITER},
         versions=versions(),
         partitions=partitions,
     )
+    carried = _carried(config, footers)
+    reference = verified.result()
+    types = column_types(schema, carried)
+    _check_names_out(config, reference, types, carried)
     return Checked(
         config=config,
         day=day,
@@ -150,10 +158,11 @@ def _checked(
         schema_sha256=schema_sha256,
         snapshot=snapshot,
         footers=footers,
-        carried=_carried(config, footers),
+        carried=carried,
+        types=types,
         ignored=extra_columns(footers, schema, id_column=id_column, passthrough=passthrough),
         plan=plan,
-        model=verified.result(),
+        model=reference,
     )
 
 
@@ -172,10 +181,10 @@ def _carried(config: RunConfig, footers: Sequence[Footer]) -> tuple[tuple[str, p
     return tuple((name, ARROW_TYPES[types[name]]) for name in (id_column, *others))
 
 
-def _artifacts(config: RunConfig, schema: FeatureSchema) -> Mapping[str, str]:
+def _artifacts(config: RunConfig, chosen: ModelOptions, schema: FeatureSchema) -> Mapping[str, str]:
     reference = config.drift.reference
     return {
-        "model": config.model.sha256,
+        "model": chosen.sha256,
         "schema": schema.digest,
         **({"drift_reference": reference.sha256} if reference else {}),
     }
@@ -189,14 +198,39 @@ def _check_names(config: RunConfig, schema: FeatureSchema) -> None:
             slug="ID-IS-FEATURE",
             remedy="an id must not be learnt from; name another id column, or take it out of the features",
         )
-    carried = () if passthrough == "all" else passthrough
-    names = [id_column, *carried, *RESERVED, config.postprocess.flag]
+    if id_column in QUARANTINE_COLUMNS:
+        raise ConfigError(
+            f"snapshot.id '{id_column}' is the name of a column of the quarantine",
+            slug="ID-NAME",
+            remedy=f"rename the column at its source; taken are {', '.join(QUARANTINE_COLUMNS)}",
+        )
+    if passthrough != "all" and id_column in passthrough:
+        raise ConfigError(
+            f"output.passthrough lists the id '{id_column}', which is in the output anyway",
+            slug="DUPLICATE-COLUMN",
+            remedy="leave it out",
+        )
+
+
+def column_types(schema: FeatureSchema, carried: Sequence[tuple[str, pa.DataType]]) -> dict[str, str]:
+    """Return features and carried columns with their types in the words of the feature schema."""
+    return {name: str(dtype) for name, dtype in carried[1:]} | {each.name: each.dtype for each in schema.features}
+
+
+def _check_names_out(
+    config: RunConfig, reference: ModelRef, types: Mapping[str, str], carried: Sequence[tuple[str, pa.DataType]]
+) -> None:
+    """Check what decides against model and columns, and that no column of the predictions stands twice."""
+    decider = postprocess.build(config.postprocess, config.calibration, reference, types, read=sources.read)
+    empty = pa.table({name: pa.array([], ARROW_TYPES[dtype]) for name, dtype in types.items()})
+    made = decider.decide(np.empty((0, len(reference.score_names))), empty).columns
+    names = [*(name for name, _ in carried), *made]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ConfigError(
             f"the column '{twice[0]}' would stand twice in the predictions",
             slug="DUPLICATE-COLUMN",
-            remedy="check output.passthrough and postprocess.flag",
+            remedy="check output.passthrough, postprocess.flag and the columns that rules set",
         )
 
 

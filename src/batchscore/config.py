@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Discriminator, Field, Tag
 
 from batchscore.cluster import ClusterOptions
 from batchscore.errors import ConfigError
@@ -17,12 +17,12 @@ from batchscore.gate import DriftOptions, FlaggedOptions, RejectedOptions, Volum
 from batchscore.history import ScheduleOptions
 from batchscore.ingest import SnapshotOptions
 from batchscore.metrics import AlertsOptions, MetricsOptions
-from batchscore.model import ModelOptions
+from batchscore.model import ModelList, ModelOptions
 from batchscore.plan import PartitionOptions
 from batchscore.postprocess import CalibrationOptions, PostprocessOptions
 from batchscore.preprocess import RowsOptions
 from batchscore.store import OutputOptions
-from batchscore.strict import Section, parse_section, parse_yaml, sections_of
+from batchscore.strict import TAG, Section, parse_section, parse_yaml, sections_of
 
 NAME = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 """What a pipeline or an environment may be called: it stands in outputs, metrics, logs and Kubernetes names."""
@@ -39,8 +39,11 @@ class RunConfig(Section):
     """What is scored."""
     feature_schema: str = Field(alias="schema", min_length=1)
     """The path of the feature schema, an artifact of its own."""
-    model: ModelOptions
-    """What scores."""
+    model: Annotated[
+        Annotated[ModelOptions, Tag(f"{TAG}one")] | Annotated[ModelList, Tag(f"{TAG}list")],
+        Discriminator(lambda given: f"{TAG}list" if isinstance(given, list | tuple) else f"{TAG}one"),
+    ]
+    """What scores: one model, or a list of models with `valid_from`."""
     calibration: CalibrationOptions | None = None
     """How raw scores become probabilities; none by default."""
     postprocess: PostprocessOptions = PostprocessOptions()
@@ -87,8 +90,12 @@ def load_config(paths: Sequence[str], overrides: Sequence[str] = ()) -> RunConfi
     return parse_section(RunConfig, content, source=" + ".join(paths) if paths else "the configuration")
 
 
-def deciding_keys(config: RunConfig) -> dict[str, Any]:
+def deciding_keys(config: RunConfig, model: ModelOptions) -> dict[str, Any]:
     """Return the resolved keys that decide the result, by dotted name.
+
+    Args:
+        config: The configuration.
+        model: The model that is valid on the date.
 
     Left out are keys that only say where things are, who works, and what is watched; what an artifact holds counts
     by its digest.
@@ -96,9 +103,9 @@ def deciding_keys(config: RunConfig) -> dict[str, Any]:
     everything = config.model_dump(mode="json", by_alias=True)
     return {
         "snapshot.id": everything["snapshot"]["id"],
-        "model.version": everything["model"]["version"],
-        "model.output": everything["model"]["output"],
-        "model.positive_class": everything["model"]["positive_class"],
+        "model.version": model.version,
+        "model.output": model.output,
+        "model.positive_class": model.positive_class,
         **_prefixed("calibration", everything["calibration"], leave_out=("path",)),
         **_prefixed("postprocess", everything["postprocess"]),
         **_prefixed("rows", everything["rows"]),

@@ -121,7 +121,7 @@ def metadata_document(
     ended = execution.clock()
     return {
         "format_version": FORMAT_VERSION,
-        "model_version": config.model.version,
+        "model_version": checked.model.version,
         "data_snapshot": checked.snapshot_name,
         "records_scored": totals.rows()["scored"],
         "execution_time_sec": round(ended - execution.started, 3),

@@ -12,10 +12,19 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from batchscore import __version__
-
 LIBRARIES = frozenset(
-    {"dask", "distributed", "joblib", "lightgbm", "numpy", "obstore", "onnxruntime", "pandas", "prometheus-client"}
+    {
+        "batchscore",
+        "dask",
+        "distributed",
+        "joblib",
+        "lightgbm",
+        "numpy",
+        "obstore",
+        "onnxruntime",
+        "pandas",
+        "prometheus-client",
+    }
     | {"pyarrow", "pydantic", "scikit-learn", "scipy", "skops", "xgboost"}
 )
 """Libraries whose versions are recorded."""
@@ -33,7 +42,7 @@ def peak_memory_bytes() -> int:
 
 def library_versions() -> dict[str, str]:
     """Return the versions of this package, of Python, and of the libraries that are installed, sorted by name."""
-    found = {"batchscore": __version__, "python": platform.python_version()}
+    found = {"python": platform.python_version()}
     for name in sorted(LIBRARIES):
         with suppress(PackageNotFoundError):
             found[name] = version(name)

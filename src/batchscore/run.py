@@ -20,6 +20,7 @@ from batchscore.execution import Clock, Execution, metadata_document
 from batchscore.judge import Judgement, judge
 from batchscore.logs import bind, logger
 from batchscore.metrics import Attempt, Group, Outcome, Pusher, RunType
+from batchscore.notify import notify
 from batchscore.parts import concatenate
 from batchscore.preprocess import check_budget
 from batchscore.report import PartitionOutcome, Totals
@@ -85,7 +86,7 @@ def run(request: Request, clock: Clock, progress: Progress) -> Result:
     """
     config, day = request.config, request.day.isoformat()
     bind(run_id=request.run_id, pipeline=config.pipeline, date=day)
-    _log.info("run started", model_version=config.model.version, by=request.by, attempt=request.attempt)
+    _log.info("run started", by=request.by, attempt=request.attempt)
     store = open_output(config)
     run_type = ledger.run_type(store, request.day, request.run_type)
     pusher = Pusher(config.metrics, Group(environment=config.environment, pipeline=config.pipeline, run_type=run_type))
@@ -96,6 +97,7 @@ def run(request: Request, clock: Clock, progress: Progress) -> Result:
     with _failure_told(pusher, began, clock), _state_told(store, request):
         result = _publish_once(request, store, execution, progress)
     if result.status == "published":
+        tell(config, result.commit)
         published = store.published(day)
         summary, metadata = published.document("summary_metrics.json"), published.document("metadata.json")
         _log_push(pusher.success(summary, metadata))
@@ -121,6 +123,7 @@ def open_output(config: RunConfig) -> Store:
 def _publish_once(request: Request, store: Store, execution: Execution, progress: Progress) -> Result:
     with execution.watch("resolve"):
         checked = check_date(request.config, request.day)
+    _log.info("inputs checked", **facts_of(checked))
     parent, done = store.settle(checked.plan, republish=request.republish)
     if not done:
         with store.lease(checked.plan.date, request.holder):
@@ -212,6 +215,31 @@ def score_all(checked: Checked, store: Store, execution: Execution, progress: Pr
     return totals
 
 
+def facts_of(checked: Checked) -> dict[str, Any]:
+    """Return what one log line says of a checked date: versions of data, model and code, and the amount of work."""
+    plan, model = checked.plan, checked.model
+    return {
+        "snapshot": checked.snapshot_name,
+        "files": len(plan.inputs),
+        "rows": plan.rows,
+        "partitions": len(plan.partitions),
+        "model": f"{model.name} {model.version}",
+        "model_sha256": model.sha256[:12],
+        "schema": f"{checked.schema.name} {checked.schema.version}",
+        "plan_id": plan.plan_id[:12],
+        "batchscore": plan.versions["batchscore"],
+    }
+
+
+def tell(config: RunConfig, commit: Commit) -> None:
+    """Notify others of a commit, as `output.notify` says; the outcome goes to the log."""
+    told = notify(config.output.notify, config.pipeline, commit)
+    if told.status == "failed":
+        _log.warning("notification failed", detail=told.detail)
+    elif told.status == "sent":
+        _log.info("notified", where=told.detail)
+
+
 def job_of(checked: Checked, store: Store, run_id: str) -> Job:
     """Return what every task of a checked date must know."""
     config = checked.config
@@ -219,6 +247,7 @@ def job_of(checked: Checked, store: Store, run_id: str) -> Job:
         work=store.work(checked.plan),
         id_column=config.snapshot.id,
         carried=checked.carried,
+        types=checked.types,
         schema=checked.schema,
         model=checked.model,
         calibration=config.calibration,

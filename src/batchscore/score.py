@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ from batchscore.ingest import PartitionReader, digest_of_ranges
 from batchscore.logs import logger
 from batchscore.model import LoadedModel, ModelRef
 from batchscore.plan import Partition
-from batchscore.postprocess import CalibrationOptions, Decisions, PostprocessOptions, decide
+from batchscore.postprocess import CalibrationOptions, Decider, Decisions, PostprocessOptions, build
 from batchscore.preprocess import (
     ARROW_TYPES,
     REASONS,
@@ -55,6 +56,8 @@ class Job:
     """The id's name."""
     carried: tuple[tuple[str, pa.DataType], ...]
     """The id and the columns that are carried along, in output order, with their types."""
+    types: Mapping[str, str]
+    """Features and carried columns with their types, in the words of the feature schema: what rules may look at."""
     schema: FeatureSchema
     """The feature schema."""
     model: ModelRef
@@ -107,12 +110,13 @@ def score_partition(job: Job, partition: Partition) -> PartitionOutcome:
         return _outcome(report, watch, reused=True)
     with watch("load"):
         scorer = model.load(job.model, job.schema, read=sources.read)
+        decider = _decider(job)
     reader = _reader(job, partition)
     taken = _Taken()
     for batch in watch.around("read", reader.batches()):
         rows = batch.slice(0, partition.rows - taken.rows)
         if rows.num_rows:
-            _take(job, partition, scorer, rows, taken, watch)
+            _take(job, partition, (scorer, decider), rows, taken, watch)
     if job.rows.on_bad == "fail" and taken.bad.findings:
         raise bad_rows_error(taken.bad, partition)
     report = _stored(job, partition, taken, reader.inputs, watch)
@@ -152,7 +156,12 @@ def _reader(job: Job, partition: Partition) -> PartitionReader:
 
 
 def _take(
-    job: Job, partition: Partition, scorer: LoadedModel, rows: pa.RecordBatch, taken: _Taken, watch: Stopwatch
+    job: Job,
+    partition: Partition,
+    loaded: tuple[LoadedModel, Decider],
+    rows: pa.RecordBatch,
+    taken: _Taken,
+    watch: Stopwatch,
 ) -> None:
     """Check, score and decide one batch; after a bad row that fails the run, the rest is only checked."""
     with watch("check"):
@@ -171,9 +180,9 @@ def _take(
         features = cast(good, job.schema)
         taken.features.append(profile_table(features, job.schema))
     with watch("infer"):
-        scores = infer.score(scorer, features)
+        scores = infer.score(loaded[0], features)
     with watch("postprocess"):
-        decisions = decide(scores, job.model, job.postprocess, job.calibration)
+        decisions = loaded[1].decide(scores, pa.Table.from_batches([good]))
         taken.flagged += decisions.flagged_rows
         taken.counts.update(decisions.counts)
         taken.scored.append(_rows_out(job, good, decisions))
@@ -222,6 +231,10 @@ def _stored(
     return report
 
 
+def _decider(job: Job) -> Decider:
+    return build(job.postprocess, job.calibration, job.model, job.types, read=sources.read)
+
+
 def _put(job: Job, partition: Partition, table: pa.Table) -> Part:
     written = parts.serialise(table)
     job.work.put_part(partition.index, written.data)
@@ -243,8 +256,9 @@ def _id_digests(hashes: IdHashes, bad: np.ndarray) -> dict[str, int]:
 
 
 def _no_rows(job: Job) -> pa.Table:
-    decisions = decide(np.empty((0, len(job.model.score_names))), job.model, job.postprocess, job.calibration)
     carried = {name: pa.array([], dtype) for name, dtype in job.carried}
+    columns = {name: pa.array([], ARROW_TYPES[dtype]) for name, dtype in job.types.items()}
+    decisions = _decider(job).decide(np.empty((0, len(job.model.score_names))), pa.table(columns))
     return pa.table({**carried, **decisions.columns})
 
 

@@ -7,7 +7,7 @@ here duplicate keys are errors, and strict types turn the other traps into error
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar, get_args
 
 import yaml
@@ -24,6 +24,9 @@ class Section(BaseModel):
 
 FROM_LIST = Field(strict=False)
 """Annotates a tuple, so that a YAML list is taken for it; what is inside stays strict."""
+
+TAG = "|"
+"""Begins the tag of one of several forms that a section may have."""
 
 SectionT = TypeVar("SectionT", bound=Section)
 
@@ -96,7 +99,7 @@ def parse_section(model: type[SectionT], content: Any, *, source: str) -> Sectio
             f"{source}: " + "; ".join(text for text, _ in problems),
             slug=problems[0][1],
             remedy="`batchscore validate` checks the file again; every key is explained in config/reference.yaml",
-            keys=[".".join(str(part) for part in item["loc"]) for item in error.errors(include_url=False)],
+            keys=[key_path(item["loc"]) for item in error.errors(include_url=False)],
         ) from None
 
 
@@ -116,8 +119,13 @@ def sections_of(annotation: Any) -> list[type[BaseModel]]:
     return [section for inner in get_args(annotation) for section in sections_of(inner)]
 
 
+def key_path(location: Iterable[object]) -> str:
+    """Return the dotted path of a key; the tags that tell the forms of a section apart are left out."""
+    return ".".join(str(part) for part in location if not str(part).startswith(TAG))
+
+
 def _explain(model: type[BaseModel], item: Any) -> tuple[str, str]:
-    path = ".".join(str(part) for part in item["loc"])
+    path = key_path(item["loc"])
     if item["type"] == "extra_forbidden":
         return f"unknown key '{path}'{_nearest(model, path)}", "UNKNOWN-KEY"
     if item["type"] == "missing":

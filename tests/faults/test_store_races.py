@@ -166,7 +166,9 @@ def test_twin_that_publishes_part_by_part_fails(fast_path: Path, monkeypatch: py
                 shutil.copy(path, target / path.name)
 
     monkeypatch.setattr(FileRoot, "project", copy_in_place)
-    monkeypatch.setattr(FileRoot, "projected", lambda root, date: None if not Path(root.url, date).exists() else _head(root))
+    monkeypatch.setattr(
+        FileRoot, "projected", lambda root, date: None if not Path(root.url, date).exists() else _head(root)
+    )
     with pytest.raises((AssertionError, FileNotFoundError, ValueError)):
         races(fast_path, 4)
 

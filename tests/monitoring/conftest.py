@@ -6,11 +6,24 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from past import Past, past
 from servers import Pushgateway, pushgateway
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the slower tests of this folder: `-m "not monitoring"` leaves them out."""
+    config.addinivalue_line("markers", "monitoring: minutes of promtool and Prometheus")
 
 
 @pytest.fixture
 def gateway(require: Callable[[str], str], tmp_path: Path) -> Iterator[Pushgateway]:
     """Run an empty Pushgateway."""
     with pushgateway(require("prometheus-pushgateway"), tmp_path) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def ten_weeks(require: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Past]:
+    """Serve the simulated history from a real Prometheus; a minute to load."""
+    with past(require, tmp_path_factory.mktemp("prometheus")) as running:
         yield running

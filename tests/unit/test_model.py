@@ -37,12 +37,12 @@ from sklearn.svm import LinearSVC
 
 from batchscore import infer, model
 from batchscore.errors import ConfigError, ModelError
-from batchscore.model import ModelOptions, golden_sample, load, score_names, verify
+from batchscore.model import ModelList, ModelOptions, golden_sample, load, resolve_model, score_names, verify
 from batchscore.model.estimator import as_model
 from batchscore.model.options import names_latest
 from batchscore.model.walk import describe, limit_jobs
 from batchscore.schema import Feature, FeatureSchema
-from batchscore.strict import parse_section
+from batchscore.strict import Section, parse_section
 
 DAY = date(2013, 2, 8)
 BLOCK = 256
@@ -114,7 +114,8 @@ def pipeline():
         ({"output": "probabilities"}, "the key 'output'"),
         ({"output": "value", "positive_class": 1}, "needs output: probability, not value"),
         ({"allow_trained_after": True}, "nothing to allow"),
-        ({"trusted": True}, "unknown key"),
+        ({"trusted": True}, "the key 'trusted'"),
+        ({"trust": True}, "unknown key 'trust'; did you mean 'trusted'?"),
     ],
 )
 def test_mistakes_in_the_section_are_named(keys, fact):
@@ -464,7 +465,8 @@ def jobs(estimator):
 )
 def test_every_nested_n_jobs_becomes_one(estimator):
     """Pipelines, transformers, calibrated and fitted parts included; None counts as unset and becomes 1 too."""
-    estimator.fit(X, Y)
+    with joblib.parallel_config(backend="threading"):
+        estimator.fit(X, Y)
     assert set(jobs(estimator)) != {1}
     limit_jobs(estimator)
 
@@ -591,18 +593,21 @@ def test_a_golden_sample_that_does_not_fit_is_named(pipeline):
 
 
 def test_a_process_loads_a_model_once(pipeline):
-    """Eight threads that ask at once read and parse one file once or find it loaded; later nobody reads."""
+    """Of eight threads that ask at once one reads and parses the file; later nobody does."""
     ref = verified(pipeline)
     model._LOADED.clear()
-    found = []
-    threads = [
-        threading.Thread(target=lambda: found.append(load(ref, number_schema(), read=lambda _: pipeline)))
-        for _ in range(8)
-    ]
+    found, reads = [], []
+
+    def read(path):
+        reads.append(path)
+        return pipeline
+
+    threads = [threading.Thread(target=lambda: found.append(load(ref, number_schema(), read=read))) for _ in range(8)]
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
 
     assert len({id(loaded) for loaded in found}) == 1
+    assert reads == [ref.path]
     assert load(ref, number_schema(), read=lambda _: pytest.fail("read again")) is found[0]
 
 
@@ -646,3 +651,74 @@ def test_mixed_features_take_the_frame_and_numbers_the_matrix():
     """A column transformer chooses columns by type; everything else takes one C-ordered matrix."""
     assert as_model(fitted("forest")[0], options_of(b""), mixed_schema()).takes == "frame"
     assert as_model(fitted("boosting, numbers")[0], options_of(b""), number_schema()).takes == "matrix"
+
+
+# --- models by date --------------------------------------------------------------------------------------------------
+
+
+class Config(Section):
+    """A configuration with models by date."""
+
+    model: ModelList
+
+
+def entries(*starts):
+    """Return models valid from these dates."""
+    return [
+        {"path": f"m{at}.joblib", "version": str(at), "sha256": "a" * 64} | ({"valid_from": start} if start else {})
+        for at, start in enumerate(starts)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("day", "version"), [("2013-01-01", "0"), ("2013-01-31", "0"), ("2013-02-01", "1"), ("2013-06-01", "2")]
+)
+def test_a_date_takes_the_model_that_is_valid_on_it(day, version):
+    """From its first day on, until the next one's."""
+    models = parse_section(
+        Config, {"model": entries("2013-01-01", "2013-02-01", "2013-06-01")}, source="run.yaml"
+    ).model
+
+    assert resolve_model(models, date.fromisoformat(day)).version == version
+
+
+def test_a_date_before_every_model_has_none():
+    """Also with a single model that says from when it is valid; without a date it is valid always."""
+    one = options_of(b"", valid_from="2013-02-01")
+    with pytest.raises(
+        ModelError, match="no model is valid on 2013-01-31: the first one is valid from 2013-02-01"
+    ) as caught:
+        resolve_model(one, date(2013, 1, 31))
+
+    assert caught.value.id == "E-MODEL-NOT-VALID-YET"
+    assert resolve_model(options_of(b""), date(1970, 1, 1)) == options_of(b"")
+
+
+@pytest.mark.parametrize(
+    ("models", "fact"),
+    [
+        ([], "the key 'model'"),
+        (entries("2013-01-01", None), "lists model 1 without valid_from"),
+        (entries("2013-02-01", "2013-01-01"), "lists valid_from 2013-01-01 after 2013-02-01"),
+        (entries("2013-02-01", "2013-02-01"), "each must be later than the one before"),
+        (entries("February"), "the key 'model.0.valid_from' must be an ISO date"),
+    ],
+)
+def test_mistakes_in_a_list_of_models_are_named(models, fact):
+    """Order, gaps and doubles."""
+    with pytest.raises(ConfigError, match=fact):
+        parse_section(Config, {"model": models}, source="run.yaml")
+
+
+def test_other_libraries_with_the_same_interface():
+    """LightGBM: names, one thread, the same bits on every block, and its version in the record."""
+    lightgbm = pytest.importorskip("lightgbm")
+    estimator = trained(lightgbm.LGBMClassifier(n_estimators=5, n_jobs=2, verbose=-1))
+    ref = verified(dumped(estimator))
+    loaded = model._LOADED[next(iter(model._LOADED))]
+    table = numbers(600, seed=3)
+    cut = [blocks(loaded, table.slice(start, 250)) for start in range(0, 600, 250)]
+
+    assert ref.facts["library"] == f"lightgbm {lightgbm.__version__}, scikit-learn {sklearn.__version__}"
+    assert loaded.estimator.n_jobs == 1
+    assert blocks(loaded, table).tobytes() == np.concatenate(cut).tobytes()

@@ -113,7 +113,7 @@ def test_what_is_no_skops_file_can_not_be_loaded(content):
 def test_only_skops_obeys_a_list_of_types():
     """A list of trusted types beside a pickle would promise what no pickle keeps."""
     given = {"path": "m.joblib", "version": "1", "sha256": "a" * 64, "trusted": ["numpy.dtype"]}
-    with pytest.raises(ConfigError, match="has trusted, which only a .skops file obeys"):
+    with pytest.raises(ConfigError, match=r"has trusted, which only a \.skops file obeys"):
         parse_section(ModelOptions, given, source="run.yaml")
 
 

@@ -98,7 +98,7 @@ def test_transient_error_is_retried(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         calls.append(args)
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    with stamina.set_testing(True, attempts=5, cap=True):  # noqa: FBT003 - stamina's own signature
+    with stamina.set_testing(True, attempts=5, cap=True):
         monkeypatch.setattr(os, "preadv", flaky)
         content = sources.read(str(path), 0, 3)
         calls.clear()
@@ -141,14 +141,14 @@ def test_secrets_are_redacted(text: str) -> None:
 
 
 class _Refusing(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:  # noqa: N802 - the library's name
+    def do_GET(self) -> None:
         body = b"<Error><Code>AccessDenied</Code><AWSAccessKeyId>SECRETID</AWSAccessKeyId></Error>"
         self.send_response(403)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
-    do_HEAD = do_GET  # noqa: N815 - the library's name
+    do_HEAD = do_GET
 
     def log_message(self, *args: object) -> None:
         pass
@@ -194,7 +194,7 @@ def test_refusal_tells_no_secret() -> None:
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
     """Serve a fake S3 with one bucket."""
     moto = pytest.importorskip("moto.server")
-    import boto3  # noqa: PLC0415 - heavy, and only here
+    import boto3
 
     server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()

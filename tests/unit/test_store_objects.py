@@ -69,6 +69,15 @@ def test_own_write_is_never_a_conflict(through: Callable[[Faults], ObjectRoot], 
     assert faults.injected[kind] >= 1
 
 
+def test_twin_that_trusts_the_client_fails(through: Callable[[Faults], ObjectRoot]):
+    """The tests above have teeth: the bare client calls our own write a conflict after a 500."""
+    root = through(scripted(("PUT", "key", "error-after-write")))
+    with pytest.raises(objects.exceptions.AlreadyExistsError):
+        objects.obstore.put(objects.client(root.url), "key", b"mine", mode="create")
+
+    assert root.read("key") == b"mine"
+
+
 def test_other_object_is_a_conflict(through: Callable[[Faults], ObjectRoot]):
     """Another's object is found, also when the answer that says so is lost."""
     root = through(scripted(("PUT", "key", "delay"), ("PUT", "key", "lost-answer")))
@@ -152,11 +161,10 @@ def test_probe_passes_once(through: Callable[[Faults], ObjectRoot]):
 
 
 @pytest.mark.parametrize(
-    ("header", "lack"), [("if-none-match", "writers won|was created again"), ("if-match", "`If-Match` names an old version")]
+    ("header", "lack"),
+    [("if-none-match", "writers won|was created again"), ("if-match", "`If-Match` names an old version")],
 )
-def test_probe_refuses_a_store_that_ignores_conditions(
-    through: Callable[[Faults], ObjectRoot], header: str, lack: str
-):
+def test_probe_refuses_a_store_that_ignores_conditions(through: Callable[[Faults], ObjectRoot], header: str, lack: str):
     """A store or gateway that drops a condition is refused in one line, code 10."""
     root = through(Faults(choose=lambda *_: None, drop_headers=(header,)))
     with pytest.raises(ConfigError, match=lack):

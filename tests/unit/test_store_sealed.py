@@ -12,7 +12,11 @@ from batchscore.errors import StateDamaged
 from batchscore.store import seal, sealed, unseal
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )
@@ -62,7 +66,7 @@ def test_newer_format_is_refused_with_a_sentence(monkeypatch):
     monkeypatch.setattr(sealed, "FORMAT_VERSION", 2)
     newer = seal({"rows": 3})
     monkeypatch.setattr(sealed, "FORMAT_VERSION", 1)
-    with pytest.raises(StateDamaged, match=r"x\.json has format version 2, and this batchscore reads up to 1") as caught:
+    with pytest.raises(StateDamaged, match=r"x\.json has format version 2, this batchscore reads up to 1") as caught:
         unseal(newer, source="x.json")
 
     assert caught.value.id == "E-STATE-NEWER-FORMAT"

@@ -106,9 +106,7 @@ def test_rewritten_history_is_found(store: Store):
     path.write_bytes(seal({**json.loads(path.read_bytes()), "by": "somebody else"}))
 
     assert store.verify(DATE).problems == (
-        Problem(
-            path=store.root.shown(layout.commit(DATE, 2)), fact="it does not follow from the commit before it"
-        ),
+        Problem(path=store.root.shown(layout.commit(DATE, 2)), fact="it does not follow from the commit before it"),
     )
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -13,21 +15,21 @@ import pyarrow.parquet as pq
 
 from batchscore import sources
 from batchscore.errors import ContractError, SnapshotCorrupt, SnapshotMissing
+from batchscore.ingest.chunks import Group, read_groups
 from batchscore.plan import InputFile, Partition, RowGroup
 
 TAIL = 64 * 1024
 """Bytes read first from the end of a file: nearly every footer fits."""
 MAX_FOOTER = 16 * 1024 * 1024
 """The longest footer that is parsed: a parsed footer takes many times its bytes, so it is a bomb if it is too long."""
-ROW_GROUPS_AT_ONCE = 100_000
-"""The longest list that is taken from a footer."""
 PARSER_ERRORS = (pa.ArrowException, OSError, ValueError, LookupError, NotImplementedError, MemoryError, OverflowError)
 """What pyarrow raises on bad bytes; only ever caught around its calls on bytes already in memory."""
 
+_LARGE = 1024 * 1024
+_ONE_AT_A_TIME = threading.Lock()
 _MAGIC = b"PAR1"
 _ENCRYPTED = b"PARE"
 _EDGE = 8
-_STRING_OFFSET_BYTES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +66,8 @@ class ParsedFooter:
     """The metadata as pyarrow parsed it."""
     schema: pa.Schema
     """The Arrow schema, one field per column, nested ones included."""
+    groups: tuple[Group, ...]
+    """The row groups and their column chunks."""
     leaves: tuple[tuple[int, ...], ...]
     """For each field of the schema, the indices of its leaf columns."""
 
@@ -218,15 +222,20 @@ def _footer(stat: sources.Stat, columns: Sequence[str] | None) -> Footer:
     except FileNotFoundError:
         raise vanished(stat.path) from None
     words = (dtype_word(field.type) for field in parsed.schema)
+    leaves = parsed.leaves_of(columns)
     file = InputFile(
         path=stat.path,
         size=stat.size,
         footer_sha256=parsed.sha256,
         object_version=stat.version,
-        row_groups=tuple(_row_groups(stat.path, parsed, columns)),
+        row_groups=tuple(_row_group(group, leaves) for group in parsed.groups),
     )
     named = zip(parsed.schema.names, words, strict=True)
     return Footer(file=file, columns=tuple(Column(name=name, dtype=word) for name, word in named), stat=stat)
+
+
+def _row_group(group: Group, leaves: Sequence[int]) -> RowGroup:
+    return RowGroup(rows=group.rows, decoded_bytes=sum(group.chunks[leaf].declared_bytes for leaf in leaves))
 
 
 def read_footer(path: str, size: int) -> ParsedFooter:
@@ -246,25 +255,27 @@ def read_footer(path: str, size: int) -> ParsedFooter:
 
 
 def _parse(path: str, size: int, footer: bytes) -> ParsedFooter:
+    start = size - len(footer)
     try:
-        reader = pq.ParquetFile(
-            pa.BufferReader(_MAGIC + footer), pre_buffer=False, thrift_container_size_limit=ROW_GROUPS_AT_ONCE
-        )
-        metadata, schema = reader.metadata, reader.schema_arrow
-        schema.names  # noqa: B018 - a name that is not UTF-8 fails here
+        # Ours first: pyarrow ends the process on some damage, and takes a thousand times the bytes of a bomb.
+        groups = read_groups(memoryview(footer)[:-_EDGE], data_end=start)
+        with _ONE_AT_A_TIME if len(footer) > _LARGE else nullcontext():
+            reader = pq.ParquetFile(pa.BufferReader(_MAGIC + footer), pre_buffer=False)
+            metadata, schema = reader.metadata, reader.schema_arrow
         leaves = tuple(_leaves(schema))
     except PARSER_ERRORS as error:
         raise corrupt(path, f"its footer can not be parsed: {parser_fact(error)}") from None
-    counts = [metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)]
-    if any(count < 0 for count in counts) or sum(counts) != metadata.num_rows:
-        raise corrupt(path, f"its row groups hold {sum(counts)} rows, and its footer says {metadata.num_rows}")
+    rows = sum(group.rows for group in groups)
+    if rows != metadata.num_rows or len(groups) != metadata.num_row_groups:
+        raise corrupt(path, f"its row groups hold {rows} rows, and its footer says {metadata.num_rows}")
     if sum(len(leaf) for leaf in leaves) != metadata.num_columns:
         raise corrupt(path, f"its footer declares {metadata.num_columns} columns for {len(leaves)} fields")
     return ParsedFooter(
-        start=size - len(footer),
+        start=start,
         sha256=hashlib.sha256(footer).hexdigest(),
         metadata=metadata,
         schema=schema,
+        groups=groups,
         leaves=leaves,
     )
 
@@ -280,42 +291,6 @@ def _leaves(schema: pa.Schema) -> Iterator[tuple[int, ...]]:
 def _leaf_count(arrow_type: pa.DataType) -> int:
     inner = [arrow_type.field(index).type for index in range(arrow_type.num_fields)]
     return sum(_leaf_count(each) for each in inner) if inner else 1
-
-
-def _row_groups(path: str, parsed: ParsedFooter, columns: Sequence[str] | None) -> Iterator[RowGroup]:
-    leaves = parsed.leaves_of(columns)
-    for index in range(parsed.metadata.num_row_groups):
-        group = parsed.metadata.row_group(index)
-        chunks = [chunk_range(path, parsed, group.column(leaf)) for leaf in leaves]
-        sizes = (
-            _declared_bytes(group.column(leaf), stop - start)
-            for leaf, (start, stop) in zip(leaves, chunks, strict=True)
-        )
-        yield RowGroup(rows=group.num_rows, decoded_bytes=sum(max(size, 0) for size in sizes))
-
-
-def chunk_range(path: str, parsed: ParsedFooter, chunk: pq.ColumnChunkMetaData) -> tuple[int, int]:
-    """Return the bytes [start, end) of a column chunk.
-
-    Raises:
-        SnapshotCorrupt: When they do not lie in the data part of the file.
-    """
-    start = chunk.data_page_offset
-    if chunk.has_dictionary_page and chunk.dictionary_page_offset is not None:
-        start = min(start, chunk.dictionary_page_offset)
-    stop = start + chunk.total_compressed_size
-    if chunk.num_values and not len(_MAGIC) <= start <= stop <= parsed.start:
-        raise corrupt(path, f"a chunk of its column {chunk.path_in_schema!r} lies outside of its data")
-    if chunk.file_path:
-        raise corrupt(path, f"its column {chunk.path_in_schema!r} lies in another file")
-    return (start, stop) if chunk.num_values else (parsed.start, parsed.start)
-
-
-def _declared_bytes(chunk: pq.ColumnChunkMetaData, compressed: int) -> int:
-    """Return the most that a chunk's footer says of its decoded bytes: a lie in one number is caught by another."""
-    bits = {"BOOLEAN": 1, "INT32": 32, "INT64": 64, "INT96": 96, "FLOAT": 32, "DOUBLE": 64}
-    width = bits.get(chunk.physical_type, 8 * _STRING_OFFSET_BYTES)
-    return int(max(chunk.num_values * width // 8, chunk.total_uncompressed_size, compressed))
 
 
 def _check_name(path: str) -> None:

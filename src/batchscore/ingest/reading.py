@@ -17,12 +17,12 @@ import pyarrow.parquet as pq
 
 from batchscore import sources
 from batchscore.errors import BatchscoreError, ContractError
+from batchscore.ingest.chunks import BYTE_ARRAY, Chunk
 from batchscore.ingest.footers import (
     PARSER_ERRORS,
     TAIL,
     ParsedFooter,
     changed,
-    chunk_range,
     corrupt,
     is_text,
     parse_footer,
@@ -37,10 +37,10 @@ GAP = 64 * 1024
 """Ranges closer than this are read as one."""
 WHOLE = 0.8
 """A file of which this share is needed is read whole."""
-BURST_BYTES = 256 * 1024 * 1024
+BURST_BYTES = 128 * 1024 * 1024
 """The most that one step of decoding may take for text whose length only its dictionary bounds."""
-PENDING_BYTES = 512 * 1024 * 1024
-"""A batch is cut when it holds this much, so that offsets of 32 bits always suffice."""
+PENDING_BYTES = 128 * 1024 * 1024
+"""A batch is cut when it holds more than this, so that memory stays small and offsets of 32 bits suffice."""
 
 _HASHED_AT_ONCE = 16 * 1024 * 1024
 _DICTIONARY = pa.dictionary(pa.int32(), pa.string())
@@ -54,9 +54,10 @@ class _Loaded:
     fragment: Fragment
     buffer: pa.Buffer
     footer: ParsedFooter
-    chunks: tuple[tuple[int, int, int], ...]
-    """(leaf column, start, end) of each needed column chunk."""
-    record: InputRange
+    chunks: tuple[tuple[int, Chunk], ...]
+    """Each needed column chunk, with the index of its leaf column."""
+    texts: frozenset[int]
+    """Leaf columns of text that is not kept as a dictionary: what they decode to is bounded by no width."""
 
 
 class PartitionReader:
@@ -160,16 +161,17 @@ class PartitionReader:
         if whole and hashlib.sha256(view[footer.start : size]).hexdigest() != fragment.footer_sha256:
             raise changed(path, "its footer is not the one that was listed")
         self._inputs.append(record)
-        return _Loaded(fragment=fragment, buffer=pa.py_buffer(memory), footer=footer, chunks=chunks, record=record)
+        coded = footer.leaves_of(self._dictionary)
+        texts = frozenset(leaf for leaf, chunk in chunks if chunk.physical == BYTE_ARRAY and leaf not in coded)
+        return _Loaded(fragment=fragment, buffer=pa.py_buffer(memory), footer=footer, chunks=chunks, texts=texts)
 
-    def _chunks(self, fragment: Fragment, footer: ParsedFooter) -> tuple[tuple[int, int, int], ...]:
+    def _chunks(self, fragment: Fragment, footer: ParsedFooter) -> tuple[tuple[int, Chunk], ...]:
         path = fragment.path
-        if max(fragment.row_groups, default=-1) >= footer.metadata.num_row_groups:
+        if max(fragment.row_groups, default=-1) >= len(footer.groups):
             raise changed(path, "it has fewer row groups than were listed")
-        groups = [footer.metadata.row_group(index) for index in fragment.row_groups]
         leaves = footer.leaves_of(self._columns)
-        found = [(leaf, *chunk_range(path, footer, group.column(leaf))) for group in groups for leaf in leaves]
-        needed = sum(stop - start for _, start, stop in found)
+        found = [(leaf, footer.groups[index].chunks[leaf]) for index in fragment.row_groups for leaf in leaves]
+        needed = sum(chunk.stop - chunk.start for _, chunk in found)
         if needed > self._max_bytes:
             raise self._too_large(path, needed)
         return tuple(found)
@@ -182,11 +184,12 @@ class PartitionReader:
         try:
             for batch in self._parsed(loaded, step):
                 batch.validate(full=True)  # text that is not UTF-8, indices out of range
-                self._decoded += batch.nbytes
+                shaped = self._shaped(batch)
+                self._decoded += shaped.nbytes
                 if self._decoded > self._max_bytes:
                     raise self._too_large(path, self._decoded)
-                rows += batch.num_rows
-                yield self._shaped(batch)
+                rows += shaped.num_rows
+                yield shaped
         except BatchscoreError:
             raise
         except PARSER_ERRORS as error:
@@ -215,10 +218,11 @@ class PartitionReader:
         path, view = loaded.fragment.path, memoryview(loaded.buffer).cast("B")
         sizes: dict[int, list[PageSizes]] = {}
         try:
-            for leaf, start, stop in loaded.chunks:
-                sizes.setdefault(leaf, []).append(page_sizes(view[start:stop]))
+            for leaf, chunk in loaded.chunks:
+                codec = chunk.codec if leaf in loaded.texts else None
+                sizes.setdefault(leaf, []).append(page_sizes(view[chunk.start : chunk.stop], codec=codec))
         except ValueError as error:
-            raise corrupt(path, str(error)) from None
+            raise corrupt(path, f"the headers of its pages are damaged: {parser_fact(error)}") from None
         pages = [each for chunks in sizes.values() for each in chunks]
         declared = sum(each.uncompressed_bytes for each in pages)
         if declared > self._max_bytes:
@@ -228,16 +232,9 @@ class PartitionReader:
         return sizes
 
     def _step(self, loaded: _Loaded, sizes: dict[int, list[PageSizes]]) -> int:
-        """Return how many rows may be decoded at once: each could be as long as its column's whole dictionary."""
-        longest = 1
-        for field, leaves in zip(loaded.footer.schema, loaded.footer.leaves, strict=True):
-            if field.name in self._dictionary:
-                continue
-            for leaf in leaves:
-                longest = max(
-                    [longest, *(each.dictionary_bytes for each in sizes.get(leaf, ()) if not _fixed(loaded, leaf))]
-                )
-        return max(1, min(self._batch_rows, BURST_BYTES // longest))
+        """Return how many rows may be decoded at once: each could be the longest text of its column."""
+        longest = max((each.longest_coded for leaf in loaded.texts for each in sizes[leaf]), default=0)
+        return max(1, min(self._batch_rows, BURST_BYTES // max(longest, 1)))
 
     def _shaped(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         arrays = [self._text(name, batch.column(batch.schema.get_field_index(name))) for name in self._columns]
@@ -293,10 +290,10 @@ def _check_same(fragment: Fragment, found: sources.Stat) -> None:
 
 
 def _ranges(
-    fragment: Fragment, footer: ParsedFooter, chunks: Sequence[tuple[int, int, int]]
+    fragment: Fragment, footer: ParsedFooter, chunks: Sequence[tuple[int, Chunk]]
 ) -> tuple[tuple[tuple[int, int], ...], bool]:
     merged: list[list[int]] = []
-    for start, stop in sorted((start, stop) for _, start, stop in chunks if start < stop):
+    for start, stop in sorted((chunk.start, chunk.stop) for _, chunk in chunks if chunk.start < chunk.stop):
         if merged and start - merged[-1][1] <= GAP:
             merged[-1][1] = max(merged[-1][1], stop)
         else:
@@ -312,10 +309,6 @@ def _digest(view: memoryview, ranges: Sequence[tuple[int, int]]) -> str:
     for start, stop in ranges:
         digest.update(view[start:stop])
     return digest.hexdigest()
-
-
-def _fixed(loaded: _Loaded, leaf: int) -> bool:
-    return str(loaded.footer.metadata.schema.column(leaf).physical_type) != "BYTE_ARRAY"
 
 
 def _bytes(batches: Sequence[pa.RecordBatch]) -> int:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from datetime import date
+from itertools import pairwise
 from typing import Annotated, Literal, Self
 from urllib.parse import unquote
 
 from pydantic import AfterValidator, Field, model_validator
 
+from batchscore.errors import ModelError
 from batchscore.strict import FROM_LIST, Section
 
 Output = Literal["probability", "value", "class"]
@@ -106,6 +109,8 @@ class ModelOptions(Section):
     """`probability` (classifiers), `value` (regressors) or `class` (the label alone)."""
     positive_class: bool | int | str | None = None
     """The class whose probability is the prediction; the last one of two by default."""
+    valid_from: Annotated[str, AfterValidator(_iso_date)] | None = None
+    """In a list of models: the first snapshot date that this one scores."""
     trained_until: Annotated[str, AfterValidator(_iso_date)] | None = None
     """The last date of the training data."""
     allow_trained_after: bool = False
@@ -128,3 +133,40 @@ class ModelOptions(Section):
         if self.trusted and not self.path.lower().endswith(".skops"):
             raise ValueError("has trusted, which only a .skops file obeys")
         return self
+
+
+def check_models(models: tuple[ModelOptions, ...]) -> tuple[ModelOptions, ...]:
+    """Check a list of models by date: every one says from when it is valid, in ascending order.
+
+    Raises:
+        ValueError: With the fact, as pydantic's validators do.
+    """
+    starts = [model.valid_from for model in models]
+    if None in starts:
+        raise ValueError(f"lists model {starts.index(None)} without valid_from")
+    for earlier, later in pairwise(starts):
+        if str(earlier) >= str(later):
+            raise ValueError(f"lists valid_from {later} after {earlier}; each must be later than the one before")
+    return models
+
+
+ModelList = Annotated[tuple[ModelOptions, ...], FROM_LIST, Field(min_length=1), AfterValidator(check_models)]
+"""`model` as a list: models by date."""
+
+
+def resolve_model(models: ModelOptions | Sequence[ModelOptions], day: date) -> ModelOptions:
+    """Return the model that is valid on a snapshot's date: the last one whose `valid_from` is not after it.
+
+    Raises:
+        ModelError: When no model was valid yet.
+    """
+    listed = [models] if isinstance(models, ModelOptions) else list(models)
+    valid = [model for model in listed if model.valid_from is None or model.valid_from <= day.isoformat()]
+    if not valid:
+        first = min(model.valid_from or "" for model in listed)
+        raise ModelError(
+            f"no model is valid on {day.isoformat()}: the first one is valid from {first}",
+            slug="NOT-VALID-YET",
+            remedy="add the model of that time to the list, or score a later date",
+        )
+    return max(valid, key=lambda model: model.valid_from or "")

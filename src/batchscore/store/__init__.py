@@ -20,6 +20,7 @@ from batchscore.store.commits import Commit
 from batchscore.store.files import FileRoot
 from batchscore.store.held import HeldRun
 from batchscore.store.lease import Holder, holder
+from batchscore.store.notify import notify
 from batchscore.store.publish import Publication
 from batchscore.store.read import Published, read_published
 from batchscore.store.root import Exists, Root
@@ -211,14 +212,18 @@ __all__ = [
     "Garbage",
     "HeldRun",
     "Holder",
+    "MarkerOptions",
     "OutputOptions",
     "Problem",
     "Publication",
     "Published",
     "Store",
     "Verification",
+    "WebhookOptions",
     "WorkFolder",
     "holder",
+    "notify",
+    "open_root",
     "open_store",
     "read_published",
     "seal",

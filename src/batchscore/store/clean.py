@@ -76,10 +76,10 @@ def _dates(root: Root) -> list[str]:
 
 def _work(root: Root, known: dict[str, tuple[Commit, ...]]) -> Iterator[_Found]:
     for date in root.folders(layout.WORK):
-        published = {commit.plan_id for commit in known[date]}
+        complete = {commit.plan_id for commit in known[date]} | {run.commit.plan_id for run in held_runs(root, date)}
         for plan_id in root.folders(f"{layout.WORK}/{date}"):
             key = layout.work(date, plan_id)
-            why = "its run is published" if plan_id in published else "nobody came back to finish it"
+            why = "its run is complete" if plan_id in complete else "nobody came back to finish it"
             yield key, why, root.list(key), True
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -26,7 +25,7 @@ def plain_errors(action: str, shown: str = "") -> Iterator[None]:
     A missing file passes as it is, since only the caller knows what that means.
 
     Args:
-        action: What was tried: `read`, `write`, `link`, `list` or `delete`.
+        action: What was tried: `read`, `write`, `list` or `delete`.
         shown: The file or folder, when the error may not know it.
     """
     try:
@@ -39,9 +38,9 @@ def plain_errors(action: str, shown: str = "") -> Iterator[None]:
 
 def storage_failed(action: str, shown: str, error: OSError) -> StorageFailed:
     """Return the error of an operation that the operating system refused."""
-    unknown = (f"{os.strerror(error.errno or errno.EIO)}", "SYSTEM", "look at the file system")
+    unknown = (error.strerror or "the system refuses", "SYSTEM", "look at the file system")
     fact, slug, first = _FACTS.get(error.errno or 0, unknown)
-    done = {"link": "linked", "list": "listed", "delete": "deleted", "read": "read", "write": "written"}[action]
+    done = {"list": "listed", "delete": "deleted", "read": "read", "write": "written"}[action]
     return StorageFailed(
         f"{shown} can not be {done}: {fact}",
         slug=slug,

@@ -1,10 +1,12 @@
 """An output root on a file system: what POSIX offers that is exclusive, complete and durable.
 
-The order is always file, then link or rename, then directory: after a power cut a name never stands for less than it did.
+The order is always file, then link or rename, then directory: after a power cut a name never stands for less than the
+whole.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -16,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO, ClassVar
 
 from batchscore.store import effects, layout
-from batchscore.store.failure import foreign, plain_errors
+from batchscore.store.failure import foreign, plain_errors, storage_failed
 from batchscore.store.posix import folder_mode, link_exclusively, read_up_to, sync_file, sync_folder, unlink
 from batchscore.store.root import Entry
 
@@ -40,16 +42,15 @@ class FileRoot:
         """Return the key's path as a person writes it."""
         return str(self._path(key))
 
-    @plain_errors("write")
     def create(self, key: str, data: bytes) -> None:
         """Write a private file beside the target, make it durable, link it to the target's name: `Root.create`."""
         path = self._path(key)
-        for last in (False,) * 9 + (True,):
-            try:
-                return self._create(path, key, data)
-            except FileNotFoundError:  # a run that has published pruned the folder meanwhile
-                if last:
-                    raise
+        for _ in range(10):
+            # A missing file here: another run pruned the folder, or removed the target, meanwhile.
+            with suppress(FileNotFoundError), plain_errors("write", str(path)):
+                self._create(path, key, data)
+                return
+        raise storage_failed("write", str(path), OSError(errno.EAGAIN, "the folder is removed again and again"))
 
     def _create(self, path: Path, key: str, data: bytes) -> None:
         temporary = self._write_aside(path, data)
@@ -59,13 +60,13 @@ class FileRoot:
         finally:
             unlink(temporary)
 
-    @plain_errors("write")
     def replace(self, key: str, data: bytes) -> None:
         """Write a file in the place of what is there: `Root.replace`."""
         path = self._path(key)
-        temporary = self._write_aside(path, data, durable=False)
-        effects.tick("rename", str(path), str(temporary))
-        temporary.rename(path)
+        with plain_errors("write", str(path)):
+            temporary = self._write_aside(path, data, durable=False)
+            effects.tick("rename", str(path), str(temporary))
+            temporary.rename(path)
 
     @plain_errors("read")
     def read(self, key: str, start: int = 0, stop: int | None = None) -> bytes:
@@ -257,8 +258,8 @@ class FileStage:
     def take(self, files: Iterable[tuple[str, str, int]]) -> None:
         """Link stored files in: `Stage.take`."""
         for key, path, _ in files:
-            target = self._target(path)
-            with plain_errors("link", str(target)):
+            with plain_errors("write", str(self.folder / path)):
+                target = self._target(path)
                 effects.tick("link", str(target), self.root.shown(key))
                 os.link(self.root.shown(key), target)
                 if target.stat().st_mode & 0o7777 != self.root.mode:
@@ -272,10 +273,9 @@ class FileStage:
 
     def stream(self, path: str, fill: Callable[[BinaryIO], None]) -> tuple[str, int]:
         """Write a file from a function: `Stage.stream`."""
-        target = self._target(path)
-        with plain_errors("write", str(target)), self.root.opened(target) as file:
+        with plain_errors("write", str(self.folder / path)), self.root.opened(self._target(path)) as file:
             fill(file)
-        return self.root.digest(str(target.relative_to(self.root.url)))
+        return self.root.digest(str((self.folder / path).relative_to(self.root.url)))
 
     def _target(self, path: str) -> Path:
         target = self.folder / path

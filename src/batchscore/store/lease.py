@@ -157,7 +157,7 @@ def _sealed(me: Holder, beat: int = 0) -> bytes:
 
 def _boot() -> str:
     with suppress(OSError):
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
         return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
     return ""
 
@@ -165,7 +165,7 @@ def _boot() -> str:
 def _started(process: int) -> int | None:
     """Return when a process started; None when there is none, or only its remains."""
     try:
-        state, *rest = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        state, *rest = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     except OSError:
         return None
     return None if state in "ZX" else int(rest[18])

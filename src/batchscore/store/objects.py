@@ -30,6 +30,8 @@ from batchscore.store.sealed import read_sealed, read_sealed_bytes
 
 PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
 """Seconds before each further attempt, about: each is stretched or shortened by up to half, so that clients spread."""
+PATIENCE = 120.0
+"""Seconds after which no further attempt begins, however long the earlier ones took."""
 THREADS = 16
 """Copies at once."""
 CHUNK = 4 << 20
@@ -67,13 +69,11 @@ class ObjectRoot:
 
     def create(self, key: str, data: bytes) -> None:
         """Put if absent; after any answer but success, read back and compare: `Root.create`."""
-        for pause in (*PAUSES, None):
+        for _ in _attempts():
             effects.tick("put", key)
             try:
                 obstore.put(client(self.url), key, data, mode="create")
-            except FileNotFoundError as error:
-                raise self._failed(key, "written", error) from error
-            except _FINAL as error:
+            except (FileNotFoundError, *_FINAL) as error:
                 raise self._failed(key, "written", error) from error
             except exceptions.BaseError:
                 found = self._read_back(key, data)
@@ -83,7 +83,6 @@ class ObjectRoot:
                     raise Exists(key, found) from None
             else:
                 return
-            _sleep(pause)
         raise StorageFailed(
             f"{self.shown(key)} may or may not be written: the store gave no clear answer",
             slug="OUTCOME-UNKNOWN",
@@ -93,17 +92,17 @@ class ObjectRoot:
     def replace(self, key: str, data: bytes) -> None:
         """Put over what is there: `Root.replace`."""
         effects.tick("put", key)
-        self._insist("written", key, lambda: obstore.put(client(self.url), key, data))
+        self.insist("written", key, lambda: obstore.put(client(self.url), key, data))
 
     def read(self, key: str, start: int = 0, stop: int | None = None) -> bytes:
         """Get bytes of an object: `Root.read`."""
         if start == 0 and stop is None:
-            return self._insist("read", key, lambda: bytes(obstore.get(client(self.url), key).bytes()))
-        size: int = self._insist("read", key, lambda: obstore.head(client(self.url), key))["size"]
+            return self.insist("read", key, lambda: bytes(obstore.get(client(self.url), key).bytes()))
+        size: int = self.insist("read", key, lambda: obstore.head(client(self.url), key))["size"]
         end = size if stop is None else min(stop, size)
         if start >= end:
             return b""
-        return self._insist("read", key, lambda: bytes(obstore.get_range(client(self.url), key, start=start, end=end)))
+        return self.insist("read", key, lambda: bytes(obstore.get_range(client(self.url), key, start=start, end=end)))
 
     def digest(self, key: str) -> tuple[str, int]:
         """Return sha256 and size of an object: `Root.digest`."""
@@ -115,7 +114,7 @@ class ObjectRoot:
                 size += len(piece)
             return sha256.hexdigest(), size
 
-        return self._insist("read", key, hashed)
+        return self.insist("read", key, hashed)
 
     def list(self, prefix: str) -> tuple[Entry, ...]:
         """Return all objects below a folder: `Root.list`."""
@@ -128,22 +127,22 @@ class ObjectRoot:
                 for item in page
             )
 
-        return tuple(sorted(self._insist("listed", prefix, listed), key=lambda entry: entry.key))
+        return tuple(sorted(self.insist("listed", prefix, listed), key=lambda entry: entry.key))
 
     def folders(self, prefix: str) -> tuple[str, ...]:
         """Return the names of the folders right inside a folder: `Root.folders`."""
-        found = self._insist("listed", prefix, lambda: obstore.list_with_delimiter(client(self.url), prefix))
+        found = self.insist("listed", prefix, lambda: obstore.list_with_delimiter(client(self.url), prefix))
         return tuple(sorted(path.rstrip("/").rsplit("/", 1)[-1] for path in found["common_prefixes"]))
 
     def delete(self, key: str) -> None:
         """Remove an object: `Root.delete`."""
         effects.tick("delete", key)
         with suppress(FileNotFoundError):
-            self._insist("deleted", key, lambda: obstore.delete(client(self.url), key))
+            self.insist("deleted", key, lambda: obstore.delete(client(self.url), key))
 
     def delete_folder(self, prefix: str) -> None:
         """Remove all objects below a folder: `Root.delete_folder`."""
-        self._in_parallel(self.delete, (entry.key for entry in self.list(prefix)))
+        in_parallel(self.delete, (entry.key for entry in self.list(prefix)))
 
     @contextmanager
     def stage(self, name: str) -> Iterator[ObjectStage]:
@@ -165,7 +164,7 @@ class ObjectRoot:
     def occupied(self, date: str) -> bool:
         """Whether any object lies below `<date>/`: `Root.occupied`."""
         prefix = layout.checked_date(date)
-        found = self._insist("listed", prefix, lambda: obstore.list_with_delimiter(client(self.url), prefix))
+        found = self.insist("listed", prefix, lambda: obstore.list_with_delimiter(client(self.url), prefix))
         return bool(found["objects"] or found["common_prefixes"])
 
     def projected(self, date: str) -> str | None:
@@ -185,9 +184,9 @@ class ObjectRoot:
         paths = [*layout.published_files(manifest), layout.SUMMARY, layout.MANIFEST]
         last = f"{layout.checked_date(date)}/{layout.METADATA}"
         self.delete(last)
-        self._in_parallel(lambda path: self.copy(layout.run(name, path), f"{date}/{path}"), paths)
+        in_parallel(lambda path: self.copy(layout.run(name, path), f"{date}/{path}"), paths)
         stale = {entry.key for entry in self.list(date)} - {f"{date}/{path}" for path in paths}
-        self._in_parallel(self.delete, sorted(stale - {last}))
+        in_parallel(self.delete, sorted(stale - {last}))
         metadata = read_sealed_bytes(self, layout.run(name, layout.METADATA))
         try:
             self.create(last, metadata)
@@ -198,7 +197,7 @@ class ObjectRoot:
     def copy(self, source: str, target: str) -> None:
         """Copy an object within the store; one that is there is replaced."""
         effects.tick("copy", target, source)
-        self._insist("copied", source, lambda: obstore.copy(client(self.url), source, target))
+        self.insist("copied", source, lambda: obstore.copy(client(self.url), source, target))
 
     def probe(self) -> None:
         """Try each primitive, once per store and version of the client: `Root.probe`."""
@@ -209,7 +208,7 @@ class ObjectRoot:
     def _read_back(self, key: str, data: bytes) -> bytes | None:
         """Return what lies under a key; two equal reads before it is believed to be other bytes than `data`."""
         before: bytes | None = None
-        while True:
+        for _ in range(2 * self.reads):
             try:
                 found = self.read(key)
             except FileNotFoundError:
@@ -217,15 +216,12 @@ class ObjectRoot:
             if found in (data, before):
                 return found
             before = found
+        raise self._failed(key, "read", None)
 
-    def _in_parallel(self, action: Callable[[str], None], keys: Iterable[str]) -> None:
-        with ThreadPoolExecutor(THREADS) as threads:
-            for _ in threads.map(action, list(keys)):
-                pass
-
-    def _insist(self, done: str, key: str, call: Callable[[], T]) -> T:
+    def insist(self, done: str, key: str, call: Callable[[], T]) -> T:
         """Call until it succeeds, within bounds; only for calls that may be repeated."""
-        for pause in (*PAUSES, None):
+        last: Exception | None = None
+        for _ in _attempts():
             try:
                 return call()
             except FileNotFoundError:
@@ -233,12 +229,10 @@ class ObjectRoot:
             except _FINAL as error:
                 raise self._failed(key, done, error) from error
             except (exceptions.BaseError, OSError) as error:
-                if pause is None:
-                    raise self._failed(key, done, error) from error
-            _sleep(pause)
-        raise AssertionError(key)
+                last = error
+        raise self._failed(key, done, last) from last
 
-    def _failed(self, key: str, done: str, error: Exception) -> StorageFailed:
+    def _failed(self, key: str, done: str, error: Exception | None) -> StorageFailed:
         return StorageFailed(
             f"{self.shown(key)} can not be {done}: {reason(error)}",
             slug="OBJECT-STORE",
@@ -261,7 +255,7 @@ class ObjectStage:
     def take(self, files: Iterable[tuple[str, str, int]]) -> None:
         """Copy stored objects in: `Stage.take`."""
         copies = {f"{self.folder}/{path}": (key, size) for key, path, size in files}
-        self.root._in_parallel(lambda target: self.root.copy(copies[target][0], target), copies)  # noqa: SLF001
+        in_parallel(lambda target: self.root.copy(copies[target][0], target), copies)
         self.sizes |= {target: size for target, (_, size) in copies.items()}
 
     def write(self, path: str, data: bytes) -> None:
@@ -277,7 +271,7 @@ class ObjectStage:
             size = file.tell()
             file.seek(0)
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            self.root._insist("written", key, lambda: self._put(key, file))  # noqa: SLF001
+            self.root.insist("written", key, lambda: self._put(key, file))
         self.sizes[key] = size
         return sha256, size
 
@@ -287,18 +281,33 @@ class ObjectStage:
         obstore.put(client(self.root.url), key, file)
 
 
+def in_parallel(action: Callable[[str], None], keys: Iterable[str]) -> None:
+    """Do one thing to many keys, several at once."""
+    with ThreadPoolExecutor(THREADS) as threads:
+        for _ in threads.map(action, list(keys)):
+            pass
+
+
 @functools.lru_cache
 def client(url: str) -> ObjectStore:
     """Return this process's client of an address; credentials, region and endpoint come from the platform."""
     plain = any(os.environ.get(name, "").lower() in ("1", "true") for name in _ALLOW_HTTP)
-    return from_url(url, client_options={**_CLIENT, "allow_http": plain}, retry_config=_RETRY)
+    options: Any = {**_CLIENT, "allow_http": plain}
+    return from_url(url, client_options=options, retry_config=_RETRY)
 
 
-def reason(error: Exception) -> str:
+def reason(error: Exception | None) -> str:
     """Return the first sentence of a client's long-winded error."""
     text = " ".join(str(error).split("Debug source:")[0].split())
     return text[:300] or type(error).__name__
 
 
-def _sleep(pause: float | None) -> None:
-    time.sleep((pause or 0) * random.uniform(0.5, 1.5))  # noqa: S311 - spreads clients, decides nothing
+def _attempts() -> Iterator[None]:
+    """Yield once for each attempt, with a pause in between, until the last or until patience ends."""
+    deadline = time.monotonic() + PATIENCE
+    yield
+    for pause in PAUSES:
+        if time.monotonic() > deadline:
+            return
+        time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - spreads clients, decides nothing
+        yield

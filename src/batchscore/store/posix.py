@@ -46,6 +46,7 @@ def link_exclusively(temporary: Path, path: Path, key: str, data: bytes) -> None
 
     Raises:
         Exists: When a file with other bytes than `data` has it.
+        FileNotFoundError: When the file that had it, or the private one, is gone by now.
     """
     effects.tick("link", str(path), str(temporary))
     try:
@@ -55,6 +56,8 @@ def link_exclusively(temporary: Path, path: Path, key: str, data: bytes) -> None
         if _links(temporary) > 1:
             return
         found = _look_for(path, _LOOKS if isinstance(error, FileExistsError) else _LOOKS[:1])
+        if found is None and isinstance(error, FileExistsError):
+            raise FileNotFoundError(path) from error  # it was removed meanwhile: for the caller to try again
         if found is None:
             raise
         if found != data:

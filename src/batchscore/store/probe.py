@@ -149,5 +149,5 @@ def refused(root: Root, lack: str) -> ConfigError:
     return ConfigError(
         f"output.path '{root.url}' can not publish all at once: {lack}",
         slug="STORE",
-        remedy="use a local or network file system with hard links, or s3://, gs:// or abfs:// instead of a mounted bucket",
+        remedy="use a file system with hard links, or s3://, gs:// or abfs:// instead of a mounted bucket",
     )

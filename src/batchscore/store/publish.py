@@ -1,6 +1,6 @@
 """Publishing a run: build it in private, commit it by one exclusive record, let the date show it.
 
-Read `publish` top to bottom: before `_commit` nothing is visible, after it the whole run is; there is nothing between.
+Read `publish` top to bottom: before `record` nothing is visible, after it the whole run is; there is nothing between.
 Any step may be the last one of a killed process: whoever comes next finds out how far it came.
 """
 
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
-from batchscore.errors import BatchscoreError, OutputExists, StorageFailed
+from batchscore.errors import BatchscoreError, OutputExists, StateDamaged, StorageFailed
 from batchscore.plan import Plan, differences
 from batchscore.report import Part
 from batchscore.store import layout
@@ -22,8 +22,8 @@ from batchscore.store.commits import Commit, head
 from batchscore.store.root import Exists, Root, Stage
 from batchscore.store.sealed import damaged, read_checked, read_sealed, seal
 
-THREADS = 4
-"""Threads that hash parts; hashing does not hold the interpreter's lock."""
+THREADS = 8
+"""Threads that hash parts: neither hashing nor waiting holds the interpreter's lock."""
 
 Documents = Callable[[Mapping[str, tuple[str, int]]], Mapping[str, Mapping[str, Any]]]
 """From the data files by path, with sha256 and size, to the content of the three JSON files by name."""
@@ -44,7 +44,7 @@ class Publication:
     quarantine: tuple[Part, ...]
     """The parts of rows set aside, in partition order; empty when there are none."""
     documents: Documents
-    """Gives the JSON files, once the data files are there; metadata.json gets its ids and the other two's digests here."""
+    """Gives the JSON files, once the data files are there; ids and the other two's digests are added to metadata."""
     single_file: SingleFile | None = None
     """Writes the predictions as one file; None for a directory of the parts."""
     run_type: str = "manual"
@@ -83,12 +83,16 @@ def publish(root: Root, publication: Publication, parent: Commit | None) -> Comm
     with _told(f"nothing of {date} was published"):
         try:
             commit = build(root, publication, parent)
-        except (BatchscoreError, FileNotFoundError):
+        except (StateDamaged, FileNotFoundError) as error:
             # A run of the same plan that was first prunes the parts: then they are not damaged but published.
             current = head(root, date)
-            if _same(current, parent):
+            if not _same(current, parent):
+                return _lost(root, publication, current)
+            if isinstance(error, StateDamaged):
                 raise
-            return _lost(root, publication, current)
+            raise damaged(
+                root.shown(layout.work(date, publication.plan.plan_id)), f"a file vanished ({error})"
+            ) from error
     try:
         commit = record(root, commit)
     except Exists:
@@ -148,9 +152,21 @@ def acknowledge(root: Root, commit: Commit) -> Commit:
 
 
 def roll_forward(root: Root, date: str) -> None:
-    """Let a date show its newest commit; looked at again afterwards, since a slower run may have shown an older one."""
-    while (newest := head(root, date)) and root.projected(date) != newest.run:
+    """Let a date show its newest commit; looked at again afterwards, since a slower run may have shown an older one.
+
+    Raises:
+        StorageFailed: When others keep changing it.
+    """
+    for _ in range(20):
+        newest = head(root, date)
+        if newest is None or root.projected(date) == newest.run:
+            return
         root.project(date, newest.run)
+    raise StorageFailed(
+        f"{root.shown(date)} keeps being changed by other runs",
+        slug="PROJECTION",
+        remedy="run the same command again when they have ended",
+    )
 
 
 def check_parts(root: Root, publication: Publication) -> None:

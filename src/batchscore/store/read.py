@@ -62,6 +62,7 @@ class Published:
 
         Raises:
             StateDamaged: When a file is not the one that was committed.
+            UsageError: When the run has no rows of that kind.
         """
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -72,6 +73,12 @@ class Published:
             pq.ParquetFile(pa.BufferReader(self.read(path, sha256)), page_checksum_verification=True).read(names)
             for path, (sha256, _) in files.items()
         ]
+        if not tables:
+            raise UsageError(
+                f"{self.commit.date} has no {kind}",
+                slug="NO-ROWS",
+                remedy="`batchscore show` tells what a run set aside",
+            )
         return pa.concat_tables(tables)
 
 

@@ -56,7 +56,7 @@ def unseal(data: bytes, *, source: str) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(data)
     if content["format_version"] > FORMAT_VERSION:
         raise StateDamaged(
-            f"{source} has format version {content['format_version']}, and this batchscore reads up to {FORMAT_VERSION}",
+            f"{source} has format version {content['format_version']}, this batchscore reads up to {FORMAT_VERSION}",
             slug="NEWER-FORMAT",
             remedy="run the batchscore that wrote it, or a newer one",
         )

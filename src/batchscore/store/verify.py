@@ -46,7 +46,6 @@ class Verification:
 class _Expected:
     key: str
     sha256: str
-    size: int | None
 
 
 def verify(root: Root, date: str, *, threads: int | None = None) -> Verification:
@@ -134,11 +133,10 @@ def _strangers(root: Root, folder: str, known: Callable[[str], bool]) -> Iterato
 
 def _run_files(root: Root, commit: Commit, problems: list[Problem]) -> list[_Expected]:
     """Return what a run must consist of, and name what is there beyond that."""
-    declared: dict[str, tuple[str, int | None]] = {
-        name: (commit.document_sha256(name), None) for name in layout.DOCUMENTS
-    }
+    declared = {name: commit.document_sha256(name) for name in layout.DOCUMENTS}
     try:
-        declared |= layout.published_files(Published(root, commit).document(layout.MANIFEST))
+        manifest = Published(root, commit).document(layout.MANIFEST)
+        declared |= {path: sha256 for path, (sha256, _) in layout.published_files(manifest).items()}
     except StateDamaged as error:
         problems.append(Problem(path=root.shown(layout.run(commit.run, layout.MANIFEST)), fact=_fact(error)))
         return _expected(layout.run(commit.run), declared)
@@ -152,10 +150,8 @@ def _run_files(root: Root, commit: Commit, problems: list[Problem]) -> list[_Exp
     return expected
 
 
-def _expected(folder: str, declared: dict[str, tuple[str, int | None]]) -> list[_Expected]:
-    return [
-        _Expected(key=f"{folder}/{path}", sha256=sha256, size=size) for path, (sha256, size) in sorted(declared.items())
-    ]
+def _expected(folder: str, declared: dict[str, str]) -> list[_Expected]:
+    return [_Expected(key=f"{folder}/{path}", sha256=sha256) for path, sha256 in sorted(declared.items())]
 
 
 def _projection(root: Root, date: str, newest: Commit, problems: list[Problem]) -> list[_Expected]:
@@ -171,7 +167,7 @@ def _projection(root: Root, date: str, newest: Commit, problems: list[Problem]) 
         return []
     prefix = layout.run(newest.run)
     copies = [
-        _Expected(key=f"{date}{file.key.removeprefix(prefix)}", sha256=file.sha256, size=file.size)
+        _Expected(key=f"{date}{file.key.removeprefix(prefix)}", sha256=file.sha256)
         for file in _run_files(root, newest, [])
     ]
     keys = {file.key for file in copies}

@@ -1,0 +1,75 @@
+"""Tell consumers that a date is published: a marker file or a request, within a deadline, never more than a warning."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from batchscore.errors import BatchscoreError
+from batchscore.store.commits import Commit
+from batchscore.store.files import FileRoot
+from batchscore.store.sealed import seal
+
+if TYPE_CHECKING:
+    from batchscore.store import MarkerOptions, WebhookOptions
+
+
+def notify(options: MarkerOptions | WebhookOptions, commit: Commit) -> str | None:
+    """Tell that a commit is published; telling it again does no harm.
+
+    Both kinds carry the commit's content; `{date}` in the path or address is the commit's date.
+
+    Args:
+        options: `output.notify`.
+        commit: What was published or released.
+
+    Returns:
+        What went wrong, in one sentence for the log; None when all is well.
+    """
+    outcome = [f"it took longer than {options.seconds:g} s"]
+
+    def attempt() -> None:
+        outcome[0] = _tell(options, commit)
+
+    # A thread that hangs is left behind: a server that drips bytes outlives every timeout of a socket.
+    teller = threading.Thread(target=attempt, name="notify", daemon=True)
+    teller.start()
+    teller.join(options.seconds)
+    return f"output.notify ({options.kind}) failed: {outcome[0]}" if outcome[0] else None
+
+
+def _tell(options: MarkerOptions | WebhookOptions, commit: Commit) -> str:
+    data = seal(asdict(commit) | {"commit_sha256": commit.sha256})
+    try:
+        if options.kind == "marker":
+            _put(options.path.replace("{date}", commit.date), data)
+            return ""
+        return _post(options.url.replace("{date}", commit.date), data, options.seconds)
+    except (BatchscoreError, OSError) as error:
+        return " ".join(str(error).split())
+
+
+def _put(path: str, data: bytes) -> None:
+    folder, _, name = path.rpartition("/")
+    if "://" not in path:
+        FileRoot(folder or ("/" if path.startswith("/") else ".")).replace(Path(name).name, data)
+        return
+    from batchscore.store.objects import ObjectRoot
+
+    ObjectRoot(folder).replace(name, data)
+
+
+def _post(url: str, data: bytes, seconds: float) -> str:
+    import urllib.error
+    import urllib.request
+
+    request = urllib.request.Request(url, data=data, headers={"Content-Type": "application/json"}, method="POST")  # noqa: S310 - the option admits http and https only
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=seconds):
+            return ""
+    except urllib.error.HTTPError as error:
+        with error:
+            return f"the server answered {error.code}"

@@ -1,0 +1,230 @@
+"""What the rendered objects say, field by field."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+from rendering import CHART, Helm, Render, one
+
+BACKFILL = ("--set", "backfill.enabled=true,backfill.from=2013-01-01,backfill.to=2013-01-31")
+
+
+def test_cron_job(render: Render) -> None:
+    """The CronJob never overlaps, knows its time zone, and forgives a late start."""
+    spec = one(render(), "CronJob")["spec"]
+    job = spec.pop("jobTemplate")["spec"]
+    pod = job.pop("template")["spec"]
+    job.pop("podFailurePolicy")
+
+    assert spec == {
+        "schedule": "15 2 * * *",
+        "timeZone": "Etc/UTC",
+        "suspend": False,
+        "concurrencyPolicy": "Forbid",
+        "startingDeadlineSeconds": 21600,
+        "successfulJobsHistoryLimit": 3,
+        "failedJobsHistoryLimit": 5,
+    }
+    assert job == {
+        "backoffLimit": 3,
+        "activeDeadlineSeconds": 6600,
+        "ttlSecondsAfterFinished": 172800,
+        "podReplacementPolicy": "Failed",
+    }
+    assert pod["restartPolicy"] == "Never"
+    assert pod["terminationGracePeriodSeconds"] == 90
+
+
+def test_schedule_has_one_source(render: Render) -> None:
+    """Cron and time zone come from the run's configuration."""
+    spec = one(render("--set", "run.schedule.cron=0 5 * * 1,run.schedule.timezone=Europe/Berlin"), "CronJob")["spec"]
+
+    assert (spec["schedule"], spec["timeZone"]) == ("0 5 * * 1", "Europe/Berlin")
+
+
+def test_driver_arguments(render: Render) -> None:
+    """The driver runs the scheduled date, the backfill its range; quotes keep dates text."""
+    objects = render(*BACKFILL, "--set", "driver.args={--log-format,json},backfill.args={--reason,night}")
+    config = ["--config", "/etc/batchscore/platform.yaml", "--config", "/etc/batchscore/run.yaml"]
+    driver = one(objects, "CronJob")["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]
+    backfill = next(item for item in objects if "-backfill-" in item["metadata"]["name"])
+    container = backfill["spec"]["template"]["spec"]["containers"][0]
+
+    assert driver["args"] == ["batchscore", "run", *config, "--date", "scheduled", "--log-format", "json"]
+    assert container["args"] == [
+        "batchscore", "backfill", *config, "--from", "2013-01-01", "--to", "2013-01-31", "--reason", "night"
+    ]  # fmt: skip
+
+
+def _config(objects: list[dict[str, Any]]) -> dict[str, Any]:
+    return next(item for item in objects if item["kind"] == "ConfigMap" and "-config-" in item["metadata"]["name"])
+
+
+@pytest.mark.parametrize("change", ["run.postprocess.threshold=0.8", "image.digest=sha256:" + "1" * 64, "files.x=y"])
+def test_config_is_named_by_its_digest(render: Render, change: str) -> None:
+    """Whatever changes the configuration changes its name, everywhere it is used; nothing else does."""
+    before, after = _config(render()), _config(render("--set", change))
+    same = _config(render("--set", "cronJob.suspend=true"))
+    cron_job = one(render("--set", change), "CronJob")
+    volumes = {v["name"]: v for v in cron_job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["volumes"]}
+
+    assert before["immutable"] is True
+    assert before["metadata"]["name"] != after["metadata"]["name"]
+    assert before["metadata"]["name"] == same["metadata"]["name"]
+    assert volumes["config"]["configMap"]["name"] == after["metadata"]["name"]
+
+
+def test_config_survives_upgrade_and_rollback(render: Render) -> None:
+    """The ConfigMap is a hook without deletion, so Helm never takes it from a running Job; a sweep does when nobody uses it."""
+    objects = render()
+    annotations = _config(objects)["metadata"]["annotations"]
+    sweep = one(objects, "Job", "flights-batchscore-sweep")
+    container = sweep["spec"]["template"]["spec"]["containers"][0]
+
+    assert annotations["helm.sh/hook"] == "pre-install,pre-upgrade,pre-rollback"
+    assert annotations["helm.sh/hook-delete-policy"] == "before-hook-creation"
+    assert sweep["metadata"]["annotations"]["helm.sh/hook"] == "post-upgrade,post-rollback"
+    assert {"name": "BATCHSCORE_CONFIG", "value": _config(objects)["metadata"]["name"]} in container["env"]
+
+
+def test_hooks_at_uninstall(render: Render) -> None:
+    """Uninstall forgets the metrics group first, then removes the configurations; without a Pushgateway there is nothing to forget."""
+    objects = render()
+    bare = render("--set", "run.metrics.pushgateway=null")
+
+    def weights(found: list[dict[str, Any]]) -> dict[str, str]:
+        return {
+            item["metadata"]["name"].removeprefix("flights-batchscore-"): item["metadata"]["annotations"][
+                "helm.sh/hook-weight"
+            ]
+            for item in found
+            if item["kind"] == "Job" and "post-delete" in item["metadata"]["annotations"]["helm.sh/hook"]
+        }
+
+    assert weights(objects) == {"forget": "0", "clean": "5"}
+    assert weights(bare) == {"clean": "5"}
+
+
+def test_claim_is_kept(render: Render) -> None:
+    """Outputs outlive the release."""
+    claim = one(render(), "PersistentVolumeClaim")
+    existing = render("--set", "storage.persistentVolumeClaim.existingClaim=mine")
+
+    assert claim["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    assert "storageClassName" not in claim["spec"]
+    assert "PersistentVolumeClaim" not in {item["kind"] for item in existing}
+    assert "mine" in _config(existing)["data"]["platform.yaml"]
+
+
+def test_storage_class(render: Render) -> None:
+    """A named class is asked for; the empty one, which switches provisioning off, is not taken for none."""
+    named = one(render("--set", "storage.persistentVolumeClaim.storageClassName=fast"), "PersistentVolumeClaim")
+    empty = one(render("--set-string", "storage.persistentVolumeClaim.storageClassName="), "PersistentVolumeClaim")
+
+    assert named["spec"]["storageClassName"] == "fast"
+    assert empty["spec"]["storageClassName"] == ""
+
+
+def test_object_store(render: Render) -> None:
+    """Credentials reach driver and workers as environment, never the configuration, and port 443 opens."""
+    objects = render(
+        "--set",
+        "storage.objectStore.enabled=true,storage.objectStore.secret=s3,storage.persistentVolumeClaim.enabled=false",
+    )
+    driver = one(objects, "CronJob")["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]
+    platform = yaml.safe_load(_config(objects)["data"]["platform.yaml"])["cluster"]["kubernetes"]
+    egress = one(objects, "NetworkPolicy", "flights-batchscore-worker")["spec"]["egress"]
+
+    assert driver["envFrom"] == [{"secretRef": {"name": "s3"}}]
+    assert platform["env_from"] == [{"secretRef": {"name": "s3"}}]
+    assert platform["volumes"] == []
+    assert driver["workingDir"] == platform["working_dir"] == "/tmp"
+    assert {"ports": [{"protocol": "TCP", "port": 443}]} in egress
+
+
+def test_network_policies(render: Render) -> None:
+    """Only driver and workers reach the scheduler's RPC port, only the operator (and Prometheus if it scrapes) its HTTP port."""
+    objects = render("--set", "monitoring.podMonitor.enabled=false")
+    ours = {"app.kubernetes.io/name": "batchscore", "app.kubernetes.io/instance": "flights"}
+    scheduler = one(objects, "NetworkPolicy", "flights-batchscore-scheduler")["spec"]
+    driver = one(objects, "NetworkPolicy", "flights-batchscore-driver")["spec"]
+    worker = one(objects, "NetworkPolicy", "flights-batchscore-worker")["spec"]
+
+    assert scheduler["podSelector"] == {"matchLabels": {**ours, "dask.org/component": "scheduler"}}
+    assert scheduler["ingress"] == [
+        {
+            "from": [
+                {"podSelector": {"matchLabels": {**ours, "app.kubernetes.io/component": "driver"}}},
+                {"podSelector": {"matchLabels": {**ours, "dask.org/component": "worker"}}},
+            ],
+            "ports": [{"protocol": "TCP", "port": 8786}],
+        },
+        {
+            "from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "dask-operator"}}}],
+            "ports": [{"protocol": "TCP", "port": 8787}],
+        },
+    ]
+    assert "ingress" not in driver
+    assert "Ingress" in driver["policyTypes"]
+    assert [rule["from"] for rule in worker["ingress"]] == [
+        [{"podSelector": {"matchLabels": {**ours, "dask.org/component": kind}}} for kind in ("scheduler", "worker")]
+    ]
+    assert all(rule.get("to") for policy in (driver, scheduler, worker) for rule in policy["egress"])
+
+
+def test_embedded_run_has_no_dask_policies(render: Render) -> None:
+    """A run inside the driver's own pod needs neither scheduler nor worker policies."""
+    objects = render("--set", "run.cluster.kind=local,run.cluster.kubernetes=null")
+    names = {item["metadata"]["name"] for item in objects if item["kind"] == "NetworkPolicy"}
+
+    assert names == {"flights-batchscore-driver"}
+    assert yaml.safe_load(_config(objects)["data"]["platform.yaml"]) == {}
+
+
+def test_validate_hook(render: Render) -> None:
+    """`helm test` validates with the very configuration, volumes and environment of the driver, without a Job's names or a token."""
+    objects = render()
+    pod = one(objects, "Pod")["spec"]
+    driver = one(objects, "CronJob")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    names = [variable["name"] for variable in pod["containers"][0]["env"]]
+
+    assert pod["containers"][0]["args"][:2] == ["batchscore", "validate"]
+    assert pod["volumes"] == driver["volumes"]
+    assert pod["containers"][0]["volumeMounts"] == driver["containers"][0]["volumeMounts"]
+    assert names == [
+        "BATCHSCORE_NAMESPACE",
+        "BATCHSCORE_POD",
+        "BATCHSCORE_OWNER",
+        "BATCHSCORE_IMAGE",
+        "BATCHSCORE_CONFIG",
+    ]
+
+
+def test_pushgateway_scrape_keeps_labels(render: Render) -> None:
+    """Without `honorLabels` every rule would be empty."""
+    endpoint = one(render(), "ServiceMonitor")["spec"]["endpoints"][0]
+
+    assert endpoint["honorLabels"] is True
+
+
+def test_notes(helm: Helm) -> None:
+    """The notes tell the next three commands, and warn of a movable image."""
+    notes = helm(
+        "install",
+        "flights",
+        CHART,
+        "-n",
+        "scoring",
+        "-f",
+        CHART / "ci" / "values.yaml",
+        "--set",
+        "image.digest=",
+        "--dry-run=client",
+    ).output
+
+    assert "helm test flights -n scoring --logs" in notes
+    assert "create job flights-batchscore-manual --from=cronjob/flights-batchscore" in notes
+    assert "logs -f -l app.kubernetes.io/instance=flights" in notes
+    assert "WARNING: the image is named by a tag" in notes

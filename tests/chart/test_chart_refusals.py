@@ -1,0 +1,86 @@
+"""What the chart refuses, and in which words."""
+
+from __future__ import annotations
+
+import pytest
+from rendering import CHART, ENVIRONMENTS, RELEASED, Helm
+
+CI = ("--values", CHART / "ci" / "values.yaml")
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("cronJob.suspended=true", "suspended"),
+        ("image.tag=latest", "/image/tag"),
+        ("image.digest=sha256:12", "/image/digest"),
+        ("cronJob.startingDeadlineSeconds=5", "/cronJob/startingDeadlineSeconds"),
+        ("job.terminationGracePeriodSeconds=10", "/job/terminationGracePeriodSeconds"),
+        ("job.backoffLimit=many", "/job/backoffLimit"),
+        ("networkpolicy.enabled=false", "networkpolicy"),
+        ("run.pipelin=flights", "pipelin"),
+        ("run.cluster.kubernetes.max_worker=3", "max_worker"),
+        ("run.postprocess.treshold=0.5", "treshold"),
+        ("run.partition.rows=0", "/run/partition/rows"),
+        ("backfill.from=yesterday", "/backfill/from"),
+        ("storage.persistentVolumeClaim.mountPath=data", "mountPath"),
+        ("fullnameOverride=" + "n" * 41, "fullnameOverride"),
+        ("unknown=1", "unknown"),
+    ],
+)
+def test_schema(helm: Helm, setting: str, words: str) -> None:
+    """A typo or a wrong value is refused, and the message says which."""
+    outcome = helm("template", CHART, *CI, "--set", setting)
+
+    assert outcome.code != 0
+    assert words in outcome.error
+
+
+def test_right_values_pass(helm: Helm) -> None:
+    """The twin: right values of the same keys are taken."""
+    outcome = helm(
+        "template",
+        CHART,
+        *CI,
+        "--set",
+        "cronJob.suspend=true,job.backoffLimit=2,run.partition.rows=5,global.anything=1",
+    )
+
+    assert outcome.code == 0, outcome.error
+
+
+def test_what_is_released_must_be_named(helm: Helm) -> None:
+    """An environment without a model's version and digest is refused."""
+    outcome = helm("template", CHART, "--values", ENVIRONMENTS / "dev.yaml", "--set", "operator.check=false")
+
+    assert outcome.code != 0
+    assert "sha256" in outcome.error
+    assert "version" in outcome.error
+
+
+def test_operator_missing(helm: Helm) -> None:
+    """A cluster without the operator's CRDs is refused with the remedy; an embedded run does not need them."""
+    common = ("--values", ENVIRONMENTS / "dev.yaml", *RELEASED)
+    refused = helm("template", CHART, *common)
+    told = helm("template", CHART, *common, "--api-versions", "kubernetes.dask.org/v1")
+    embedded = helm("template", CHART, *common, "--set", "run.cluster.kind=local,run.cluster.kubernetes=null")
+
+    assert refused.code != 0
+    assert "operator and its CRDs must be installed first" in refused.error
+    assert told.code == 0, told.error
+    assert embedded.code == 0, embedded.error
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ("backfill.enabled=true", "backfill.from and backfill.to"),
+        (r"files.run\.yaml=x", "files.run.yaml is the name of a file that the chart writes"),
+    ],
+)
+def test_combinations(helm: Helm, settings: str, words: str) -> None:
+    """Values that make no sense together are refused."""
+    outcome = helm("template", CHART, *CI, "--set", settings)
+
+    assert outcome.code != 0
+    assert words in outcome.error
