@@ -59,7 +59,7 @@ def run_schema() -> dict[str, Any]:
     return inlined
 
 
-def _inline(node: Any, definitions: dict[str, Any]) -> Any:  # noqa: ANN401 - a JSON document
+def _inline(node: Any, definitions: dict[str, Any]) -> Any:
     if isinstance(node, list):
         return [_inline(item, definitions) for item in node]
     if not isinstance(node, dict):

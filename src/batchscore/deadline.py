@@ -11,6 +11,9 @@ from typing import NoReturn
 
 from batchscore.errors import PartitionsFailed
 
+AGAIN_SECONDS = 30.0
+"""An exception that is raised while a finaliser runs is lost: then it is raised once more after so long."""
+
 
 @contextmanager
 def deadline(seconds: float, what: str) -> Iterator[None]:
@@ -31,7 +34,7 @@ def deadline(seconds: float, what: str) -> Iterator[None]:
         yield
         return
     before = signal.signal(signal.SIGALRM, expire)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_SECONDS)
     try:
         yield
     finally:

@@ -7,7 +7,8 @@ import platform
 import resource
 import socket
 import sys
-from importlib.metadata import distributions
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,11 @@ def peak_memory_bytes() -> int:
 
 def library_versions() -> dict[str, str]:
     """Return the versions of this package, of Python, and of the libraries that are installed, sorted by name."""
-    found = {name: item.version for item in distributions() if (name := item.metadata["Name"].lower()) in LIBRARIES}
-    return {"python": platform.python_version(), **dict(sorted(found.items()))}
+    found = {"python": platform.python_version()}
+    for name in sorted(LIBRARIES):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def hardware() -> dict[str, Any]:

@@ -15,11 +15,12 @@ from batchscore.cluster import connect
 from batchscore.config import RunConfig
 from batchscore.documents import manifest_document, summary_document
 from batchscore.duplicates import check_unique
-from batchscore.errors import BatchscoreError, Held, StateDamaged, exit_code
+from batchscore.errors import BatchscoreError, Held, StateDamaged, StorageFailed, exit_code
 from batchscore.execution import Clock, Execution, metadata_document
 from batchscore.judge import Judgement, judge
 from batchscore.logs import bind, logger
 from batchscore.metrics import Attempt, Group, Outcome, Pusher, RunType
+from batchscore.notify import notify
 from batchscore.parts import concatenate
 from batchscore.preprocess import check_budget
 from batchscore.report import PartitionOutcome, Totals
@@ -66,6 +67,8 @@ class Result:
     """The date's commit."""
     reused: int = 0
     """Partitions that were found finished."""
+    partitions: int = 0
+    """Partitions in all; 0 when nothing was to be scored."""
     warnings: tuple[str, ...] = ()
     """What a person should know."""
 
@@ -79,7 +82,7 @@ def run(request: Request, clock: Clock, progress: Progress) -> Result:
         progress: Is told about finished rows.
 
     Raises:
-        BatchscoreError: Of the class and code of the cause; nothing was published then.
+        BatchscoreError: Of the class and code of the cause; what was published is in its context, as `state`.
     """
     config, day = request.config, request.day.isoformat()
     bind(run_id=request.run_id, pipeline=config.pipeline, date=day)
@@ -91,9 +94,10 @@ def run(request: Request, clock: Clock, progress: Progress) -> Result:
     timeout = config.cluster.deadline_minutes * 60
     began = Attempt(started=execution.started, attempts=request.attempt, timeout=timeout)
     pusher.start(began)
-    with _failure_told(pusher, began, clock):
+    with _failure_told(pusher, began, clock), _state_told(store, request):
         result = _publish_once(request, store, execution, progress)
     if result.status == "published":
+        tell(config, result.commit)
         published = store.published(day)
         summary, metadata = published.document("summary_metrics.json"), published.document("metadata.json")
         _log_push(pusher.success(summary, metadata))
@@ -151,9 +155,23 @@ def _score_and_publish(
     if judgement.refusal is not None:
         raise judgement.refusal
     commit = store.publish(publication, parent)
-    store.prune(commit)
+    _prune(store, commit)
     status: Literal["published", "unchanged"] = "published" if commit.run_id == request.run_id else "unchanged"
-    return Result(status=status, commit=commit, reused=execution.reused, warnings=judgement.warnings)
+    return Result(
+        status=status,
+        commit=commit,
+        reused=execution.reused,
+        partitions=len(checked.plan.partitions),
+        warnings=judgement.warnings,
+    )
+
+
+def _prune(store: Store, commit: Commit) -> None:
+    """Remove the finished work; when that fails, the date is published all the same."""
+    try:
+        store.prune(commit)
+    except StorageFailed as error:
+        _log.warning("finished work not removed", date=commit.date, error=error.message)
 
 
 def run_privately(request: Request, checked: Checked, store: Store, clock: Clock, progress: Progress) -> Published:
@@ -179,6 +197,9 @@ def score_all(checked: Checked, store: Store, execution: Execution, progress: Pr
     plan, totals = checked.plan, Totals()
     job = job_of(checked, store, execution.run_id)
     rows, done = plan.planned_rows, 0
+    finished = len(job.work.finished())
+    if finished:
+        _log.info("resuming", finished=finished, partitions=len(plan.partitions))
 
     def take(outcome: PartitionOutcome) -> None:
         nonlocal done
@@ -208,6 +229,15 @@ def facts_of(checked: Checked) -> dict[str, Any]:
         "plan_id": plan.plan_id[:12],
         "batchscore": plan.versions["batchscore"],
     }
+
+
+def tell(config: RunConfig, commit: Commit) -> None:
+    """Notify others of a commit, as `output.notify` says; the outcome goes to the log."""
+    told = notify(config.output.notify, config.pipeline, commit)
+    if told.status == "failed":
+        _log.warning("notification failed", detail=told.detail)
+    elif told.status == "sent":
+        _log.info("notified", where=told.detail)
 
 
 def job_of(checked: Checked, store: Store, run_id: str) -> Job:
@@ -287,6 +317,27 @@ def _failure_told(pusher: Pusher, began: Attempt, clock: Clock) -> Iterator[None
         _log.error("run failed", error=error.id, exit_code=error.exit_code)
         _log_push(pusher.failure(ended))
         raise
+
+
+@contextmanager
+def _state_told(store: Store, request: Request) -> Iterator[None]:
+    """Say in an error what is published: only the store knows, when the error came close to the commit."""
+    try:
+        yield
+    except BatchscoreError as error:
+        error.context.setdefault("state", _state(store, request))
+        raise
+
+
+def _state(store: Store, request: Request) -> str:
+    day = request.day.isoformat()
+    try:
+        head = store.head(day)
+    except BatchscoreError:
+        return f"Whether this run published {day} could not be found out; the same command finds out."
+    if head and head.run_id == request.run_id:
+        return f"{day} is published by this run, as revision {head.number}."
+    return f"Nothing was published; revision {head.number} of {day} stands." if head else "Nothing was published."
 
 
 def _log_push(outcome: Outcome) -> None:

@@ -65,7 +65,7 @@ def healthy(cluster: str, workers: int, age: float) -> list[Object]:
     ]
 
 
-def nothing(cluster: str, workers: int, age: float) -> list[Object]:  # noqa: ARG001 - a script's arguments
+def nothing(cluster: str, workers: int, age: float) -> list[Object]:
     """Bring no pod at all, as an operator that is down."""
     return []
 
@@ -94,7 +94,7 @@ class Script:
 
     pods: PodScript = healthy
     """Which pods a cluster gets."""
-    events: Callable[[str], list[Object]] = lambda cluster: []  # noqa: ARG005 - a script's argument
+    events: Callable[[str], list[Object]] = lambda cluster: []
     """Which warnings are there for a cluster."""
     logs: Mapping[str, str] = field(default_factory=dict)
     """Log text by `previous` or `current`; a missing one is answered 400, as a real server does."""
@@ -152,7 +152,14 @@ class Script:
 
 def status(code: int, reason: str, message: str) -> tuple[int, Object]:
     """Return a refusal as the API server words it."""
-    return code, {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "message": message, "code": code}
+    return code, {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "status": "Failure",
+        "reason": reason,
+        "message": message,
+        "code": code,
+    }
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -189,7 +196,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self._answer(code, answer)
 
-    do_GET = do_POST = do_DELETE = _serve
+    do_GET = do_POST = do_DELETE = _serve  # noqa: N815 - the base class's names
 
     def _answer(self, code: int, body: Object | str) -> None:
         content = (body if isinstance(body, str) else json.dumps(body)).encode()

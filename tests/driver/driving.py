@@ -16,7 +16,12 @@ from batchscore.cluster.options import KubernetesOptions
 from batchscore.errors import BatchscoreError
 
 IDENTITY = Identity(
-    namespace="scoring", pod="flights-1-abcde", job="flights-1", job_uid="11112222-3333", owner="flights", config_map="conf"
+    namespace="scoring",
+    pod="flights-1-abcde",
+    job="flights-1",
+    job_uid="11112222-3333",
+    owner="flights",
+    config_map="conf",
 )
 
 

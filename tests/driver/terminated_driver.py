@@ -16,7 +16,7 @@ from batchscore.cluster.kubernetes import launch
 from batchscore.errors import BatchscoreError, Terminated
 
 
-def terminate(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a handler's arguments
+def terminate(number: int, frame: FrameType | None) -> None:
     """Raise what the command line raises for SIGTERM."""
     raise Terminated("terminated by SIGTERM", slug="SIGTERM")
 

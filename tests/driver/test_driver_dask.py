@@ -64,21 +64,26 @@ class Node:
         }
         arguments = [here.get(argument, argument) for argument in container["args"]]
         environment = {one["name"]: one["value"] for one in container["env"]}
-        environment = {name: value.replace("/etc/batchscore-tls", here["/etc/batchscore-tls"]) for name, value in environment.items()}
+        environment = {
+            name: value.replace("/etc/batchscore-tls", here["/etc/batchscore-tls"])
+            for name, value in environment.items()
+        }
         if "DASK_SCHEDULER_ADDRESS" in environment:
             scheme = environment["DASK_SCHEDULER_ADDRESS"].partition(":")[0]
             environment["DASK_SCHEDULER_ADDRESS"] = f"{scheme}://127.0.0.1:{self.rpc}"
         command = [str(Path(sys.executable).parent / arguments[0]), *arguments[1:]]
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("DASK_")}
         with (self.directory / f"{container['name']}.log").open("ab") as log:
-            return subprocess.Popen(command, env={**inherited, **environment}, stdout=log, stderr=log, cwd=self.directory)
+            return subprocess.Popen(
+                command, env={**inherited, **environment}, stdout=log, stderr=log, cwd=self.directory
+            )
 
     def get(self, path: str) -> Any:
         """Read from the scheduler's HTTP port, once it is there."""
         end = time.monotonic() + 30
         while True:
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{self.http}{path}", timeout=5) as answer:  # noqa: S310
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.http}{path}", timeout=5) as answer:
                     return answer.read().decode()
             except urllib.error.HTTPError as error:
                 error.close()
@@ -115,7 +120,7 @@ def node(tmp_path: Path) -> Node:
 def on_loopback(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the driver find the scheduler's Service on the loopback."""
 
-    def address(name: str, namespace: str, *, tls: bool) -> str:  # noqa: ARG001 - as the original
+    def address(name: str, namespace: str, *, tls: bool) -> str:
         return f"{'tls' if tls else 'tcp'}://127.0.0.1:{node.rpc}"
 
     monkeypatch.setattr(daskcluster, "scheduler_address", address)
@@ -173,7 +178,7 @@ def operator_idle_check(node: Node) -> float:
         warnings.simplefilter("ignore")
         from dask_kubernetes.operator.controller import controller
 
-    async def address(service: str, namespace: str, port_name: str = "tcp-comm", **_: Any) -> str:  # noqa: ARG001
+    async def address(service: str, namespace: str, port_name: str = "tcp-comm", **_: Any) -> str:
         return f"tcp://127.0.0.1:{node.http if port_name == 'http-dashboard' else node.rpc}"
 
     original = controller.get_scheduler_address

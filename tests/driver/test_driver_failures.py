@@ -35,12 +35,16 @@ class Row:
 
 
 def _scheduler(**state: Any) -> Callable[[], Script]:
-    return lambda: Script(pods=lambda cluster, workers, age: [pod(cluster, "scheduler", **state)])  # noqa: ARG005
+    return lambda: Script(pods=lambda cluster, workers, age: [pod(cluster, "scheduler", **state)])
 
 
 def _worker(**state: Any) -> Callable[[], Script]:
-    def pods(cluster: str, workers: int, age: float) -> list[dict[str, Any]]:  # noqa: ARG001 - a script's arguments
-        return [pod(cluster, "scheduler", ready=True), pod(cluster, "worker", 0, ready=True), pod(cluster, "worker", 1, **state)]
+    def pods(cluster: str, workers: int, age: float) -> list[dict[str, Any]]:
+        return [
+            pod(cluster, "scheduler", ready=True),
+            pod(cluster, "worker", 0, ready=True),
+            pod(cluster, "worker", 1, **state),
+        ]
 
     return lambda: Script(pods=pods)
 
@@ -93,23 +97,29 @@ ROWS = (
         name="nothing to schedule on",
         script=_scheduler(**_unschedulable("0/3 nodes are available: 3 Insufficient memory.")),
         slug="UNSCHEDULABLE",
-        words=("the scheduler pod", "can not be scheduled (Unschedulable: 0/3 nodes are available: 3 Insufficient memory.)"),
+        words=(
+            "the scheduler pod",
+            "can not be scheduled (Unschedulable: 0/3 nodes are available: 3 Insufficient memory.)",
+        ),
     ),
     Row(
         name="crash loop",
         script=lambda: Script(
-            pods=lambda cluster, workers, age: [pod(cluster, "scheduler", **waiting("CrashLoopBackOff", **DIED))],  # noqa: ARG005
+            pods=lambda cluster, workers, age: [pod(cluster, "scheduler", **waiting("CrashLoopBackOff", **DIED))],
             logs={"previous": "Traceback:\nModuleNotFoundError: No module named 'dask'\n"},
         ),
         slug="CRASH",
-        words=("crashes again and again (Error, exit code 1)", "last words: ModuleNotFoundError: No module named 'dask'"),
+        words=(
+            "crashes again and again (Error, exit code 1)",
+            "last words: ModuleNotFoundError: No module named 'dask'",
+        ),
         early=True,
         log=["Traceback:", "ModuleNotFoundError: No module named 'dask'"],
     ),
     Row(
         name="crash loop whose first life is still in the log",
         script=lambda: Script(
-            pods=lambda cluster, workers, age: [pod(cluster, "scheduler", **waiting("CrashLoopBackOff", **OOM))],  # noqa: ARG005
+            pods=lambda cluster, workers, age: [pod(cluster, "scheduler", **waiting("CrashLoopBackOff", **OOM))],
             logs={"current": "starting\n"},
         ),
         slug="CRASH",
@@ -148,7 +158,7 @@ ROWS = (
     Row(
         name="a volume can not be mounted",
         script=lambda: Script(
-            pods=lambda cluster, workers, age: [pod(cluster, "scheduler", **waiting("ContainerCreating"))],  # noqa: ARG005
+            pods=lambda cluster, workers, age: [pod(cluster, "scheduler", **waiting("ContainerCreating"))],
             events=_event("Pod", "-scheduler-abc", "FailedMount", 'claim "data" not found'),
         ),
         slug="EVENT",
@@ -164,7 +174,7 @@ ROWS = (
     Row(
         name="worker count is never reached",
         script=lambda: Script(
-            pods=lambda cluster, workers, age: [  # noqa: ARG005 - a script's arguments
+            pods=lambda cluster, workers, age: [
                 pod(cluster, "scheduler", ready=True),
                 pod(cluster, "worker", 0, ready=True),
                 pod(cluster, "worker", 1, **_unschedulable("0/3 nodes are available")),
@@ -175,7 +185,7 @@ ROWS = (
     ),
     Row(
         name="operator makes one worker only",
-        script=lambda: Script(pods=lambda cluster, workers, age: healthy(cluster, 1, age)),  # noqa: ARG005
+        script=lambda: Script(pods=lambda cluster, workers, age: healthy(cluster, 1, age)),
         slug="OPERATOR",
         words=("1 of 2 workers of the DaskCluster 'flights-",),
     ),
@@ -317,7 +327,7 @@ def test_one_right_less(right: tuple[str, str, str]) -> None:
     left = [name for name in (*script.clusters, *script.secrets) if name != "old"]
 
     if right[1] == "secrets" and deleting:
-        assert left == [name for name in script.secrets]
+        assert left == list(script.secrets)
         assert len(left) == 1
     else:
         assert result.error is not None
@@ -392,7 +402,7 @@ def test_removed_under_our_eyes() -> None:
     """A cluster that somebody deletes while it is waited for ends the wait at once."""
     script = Script()
 
-    def pods(cluster: str, workers: int, age: float) -> list[dict[str, Any]]:  # noqa: ARG001 - a script's arguments
+    def pods(cluster: str, workers: int, age: float) -> list[dict[str, Any]]:
         if age > 0.5:
             script.clusters.pop(cluster)
         return []
@@ -457,7 +467,7 @@ def test_no_right_too_many() -> None:
     used = set()
     for script in (
         Script(pods=nothing),
-        Script(pods=lambda cluster, workers, age: [pod(cluster, "scheduler", **waiting("CrashLoopBackOff"))]),  # noqa: ARG005
+        Script(pods=lambda cluster, workers, age: [pod(cluster, "scheduler", **waiting("CrashLoopBackOff"))]),
     ):
         script.clusters["old"] = _leftover("old", job="gone", uid="1")
         attempt(script, deadline=3.0)

@@ -47,7 +47,7 @@ def _ready(script: Script) -> bool:
 
 
 MOMENTS = {
-    "while it scores": (lambda: Script(), _ready),
+    "while it scores": (Script, _ready),
     "while it waits for pods": (lambda: Script(pods=nothing), _ready),
     "while the cluster's creation is unanswered": (
         lambda: Script(faults=[Fault("POST", r"/daskclusters$", -2, seconds=8)]),

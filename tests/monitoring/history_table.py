@@ -11,7 +11,7 @@ from simulated import BEGIN, DAYS, Fault, moment, timedelta
 HEAD = f"""\
 # Alerts over a simulated history
 
-{DAYS} days of {len(PIPELINES)} pipelines, simulated and loaded into a real Prometheus, with one planted fault of every kind.
+{DAYS} days of {len(PIPELINES)} pipelines, simulated and loaded into a real Prometheus, with one fault of every kind.
 The pipelines have a weekly season, growth and noise; one is young, one runs weekly.
 Every other day of every pipeline is without a fault, and no alert fires on it.
 The table is made by `tests/monitoring/test_history.py`, which also holds it current.

@@ -54,7 +54,8 @@ QUERIES = [
 
 def test_the_files_are_current(tmp_path: Path) -> None:
     """Generating both dashboards again changes nothing."""
-    code = f"import sys, json; sys.path.insert(0, {str(ROOT / 'tools' / 'dashboards')!r}); import generate; print(json.dumps(generate.boards()))"
+    folder = str(ROOT / "tools" / "dashboards")
+    code = f"import sys, json; sys.path.insert(0, {folder!r}); import generate; print(json.dumps(generate.boards()))"
     made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
 
     assert json.loads(made.stdout) == {file.name: file.read_text(encoding="utf-8") for file in FOLDER.glob("*.json")}

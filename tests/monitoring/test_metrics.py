@@ -35,7 +35,7 @@ def values(content: tuple[Samples, ...]) -> dict[str, Any]:
 
 def test_every_number_of_a_success_is_the_documents() -> None:
     """Each number of the documents lands under its own name, compared whole."""
-    shown = {name: v for name, v in values(samples(documents.summary(), documents.metadata())).items()}
+    shown = values(samples(documents.summary(), documents.metadata()))
     plain = {name: v for name, v in shown.items() if isinstance(v, float)}
 
     assert plain == {

@@ -156,10 +156,36 @@ def test_names(owner: str) -> None:
 
 @pytest.mark.parametrize(
     ("partitions", "rows", "wanted"),
-    [(0, 0, 1), (1, 10, 1), (4, 100, 1), (4, 1_000_001, 2), (3, 50_000_000, 2), (40, 50_000_000, 8), (40, 3_000_000, 3)],
+    [
+        (0, 0, 1),
+        (1, 10, 1),
+        (4, 100, 1),
+        (4, 1_000_001, 2),
+        (3, 50_000_000, 2),
+        (40, 50_000_000, 8),
+        (40, 3_000_000, 3),
+    ],
 )
 def test_workers_from_the_plan(partitions: int, rows: int, wanted: int) -> None:
     """One worker per million rows, never more than have a partition for each thread, within the bounds."""
     options = KubernetesOptions.model_validate({"max_workers": 8, "worker": {"threads": 2}})
 
     assert workers_for(options, partitions=partitions, rows=rows) == wanted
+
+
+def test_settings_are_what_dask_reads() -> None:
+    """Dask's own reader of its environment gives the settings back, texts, numbers and mappings alike."""
+    from dask.config import collect_env
+
+    settings = {
+        "distributed.scheduler.no-workers-timeout": "300.0s",
+        "distributed.scheduler.allowed-failures": 2,
+        "distributed.nanny.pre-spawn-environ": {"MALLOC_TRIM_THRESHOLD_": "1073741824"},
+    }
+    cluster = build("c", KubernetesOptions(image="i"), IDENTITY, workers=1, settings=settings)
+    (container,) = cluster["spec"]["worker"]["spec"]["containers"]
+    read = collect_env({one["name"]: one["value"] for one in container["env"]})["distributed"]
+
+    assert read["scheduler"] == {"no_workers_timeout": "300.0s", "allowed_failures": 2}
+    assert read["nanny"]["pre_spawn_environ"] == {"MALLOC_TRIM_THRESHOLD_": "1073741824"}
+    assert read["comm"]["require_encryption"] is True

@@ -593,18 +593,21 @@ def test_a_golden_sample_that_does_not_fit_is_named(pipeline):
 
 
 def test_a_process_loads_a_model_once(pipeline):
-    """Eight threads that ask at once read and parse one file once or find it loaded; later nobody reads."""
+    """Of eight threads that ask at once one reads and parses the file; later nobody does."""
     ref = verified(pipeline)
     model._LOADED.clear()
-    found = []
-    threads = [
-        threading.Thread(target=lambda: found.append(load(ref, number_schema(), read=lambda _: pipeline)))
-        for _ in range(8)
-    ]
+    found, reads = [], []
+
+    def read(path):
+        reads.append(path)
+        return pipeline
+
+    threads = [threading.Thread(target=lambda: found.append(load(ref, number_schema(), read=read))) for _ in range(8)]
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
 
     assert len({id(loaded) for loaded in found}) == 1
+    assert reads == [ref.path]
     assert load(ref, number_schema(), read=lambda _: pytest.fail("read again")) is found[0]
 
 
@@ -705,3 +708,17 @@ def test_mistakes_in_a_list_of_models_are_named(models, fact):
     """Order, gaps and doubles."""
     with pytest.raises(ConfigError, match=fact):
         parse_section(Config, {"model": models}, source="run.yaml")
+
+
+def test_other_libraries_with_the_same_interface():
+    """LightGBM: names, one thread, the same bits on every block, and its version in the record."""
+    lightgbm = pytest.importorskip("lightgbm")
+    estimator = trained(lightgbm.LGBMClassifier(n_estimators=5, n_jobs=2, verbose=-1))
+    ref = verified(dumped(estimator))
+    loaded = model._LOADED[next(iter(model._LOADED))]
+    table = numbers(600, seed=3)
+    cut = [blocks(loaded, table.slice(start, 250)) for start in range(0, 600, 250)]
+
+    assert ref.facts["library"] == f"lightgbm {lightgbm.__version__}, scikit-learn {sklearn.__version__}"
+    assert loaded.estimator.n_jobs == 1
+    assert blocks(loaded, table).tobytes() == np.concatenate(cut).tobytes()

@@ -3,9 +3,10 @@
 from batchscore.answers.artifacts import metrics_forget, metrics_push, metrics_show, reference_create
 from batchscore.answers.looking import plan, runs, show, validate
 from batchscore.answers.proving import diff, replay, verify
-from batchscore.answers.scoring import discard, gc, limited, release, run
+from batchscore.answers.scoring import backfill, discard, gc, limited, release, run
 
 __all__ = [
+    "backfill",
     "diff",
     "discard",
     "gc",

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from datetime import date
+from functools import partial
 
 from batchscore import text
 from batchscore.answers.asking import login, parse_day, parse_run_type, published_answer, request_of, shown_progress
+from batchscore.backfill import Filled, due_dates, guarded, in_own_process
+from batchscore.backfill import backfill as run_dates
 from batchscore.check import check_date
 from batchscore.config import load_config
 from batchscore.errors import UsageError
-from batchscore.run import Request, open_output, run_privately
+from batchscore.run import Request, open_output, run_privately, tell
 from batchscore.run import run as run_date
 from batchscore.store import holder
 from batchscore.text import Answer
@@ -47,7 +52,11 @@ def run(
         result = run_date(request, time.time, progress)
     store = open_output(config)
     answer = published_answer(config_files, config, store, result.commit)
-    resumed = [f"reused {result.reused} finished partitions of an earlier attempt"] if result.reused else []
+    resumed = (
+        [f"reused {result.reused} of {result.partitions} partitions, finished by an earlier attempt"]
+        if result.reused
+        else []
+    )
     already = (
         [
             f"{given_date} is published already, from the same inputs (revision {result.commit.number}): nothing to do",
@@ -91,6 +100,7 @@ def release(config_files: Sequence[str], given_date: str, *, reason: str, by: st
     config = load_config(config_files)
     store = open_output(config)
     commit = store.release(parse_day(given_date).isoformat(), by=by or login(), reason=reason)
+    tell(config, commit)
     answer = published_answer(config_files, config, store, commit)
     return Answer(text=f"released: {reason}\n\n{answer.text}", document={"status": "released", **answer.document})
 
@@ -116,3 +126,58 @@ def gc(config_files: Sequence[str], *, days: float, delete: bool) -> Answer:
     rows = [(item.key, text.size(item.bytes), item.why) for item in found]
     lines = [*text.table(rows), f"{len(found)} items, {text.size(sum(item.bytes for item in found))} {done}"]
     return Answer(text="\n".join(lines), document={"deleted": delete, "items": [asdict(item) for item in found]})
+
+
+def backfill(
+    config_files: Sequence[str],
+    first: str,
+    last: str,
+    overrides: Sequence[str],
+    *,
+    everything: bool,
+    at_once: int,
+    keep_going: bool,
+    republish: bool,
+    reason: str | None,
+    by: str | None,
+) -> Answer:
+    """Run the dates of a range that are missing, or all of them, and tell of each."""
+    config = load_config(config_files, overrides)
+    begin, end = parse_day(first), parse_day(last)
+    if end < begin:
+        raise UsageError(
+            f"--to {last} is before --from {first}", slug="RANGE", remedy="give the earlier date to --from"
+        )
+    published = set(open_output(config).dates())
+    due = list(due_dates(config.schedule, begin, end))
+    dates = [day for day in due if everything or day.isoformat() not in published]
+    who = by or login()
+    told = {"--by": who, "--reason": reason, "--run-type": "backfill"}
+    options = [f"{name}={value}" for name, value in told.items() if value is not None]
+    options += [f"--config={path}" for path in config_files] + [f"--set={text}" for text in overrides]
+    options += ["--republish"] if republish else []
+
+    def here(day: date) -> Filled:
+        request = replace(
+            request_of(config, day.isoformat()), run_type="backfill", by=who, reason=reason, republish=republish
+        )
+        with shown_progress() as progress:
+            result = run_date(request, time.time, progress)
+        rows = open_output(config).published(day.isoformat()).document("summary_metrics.json")["rows"]["scored"]
+        return Filled(date=day.isoformat(), status=result.status, rows=rows, revision=result.commit.number)
+
+    fill = guarded(here) if at_once == 1 else partial(in_own_process, options=options)
+    filled = run_dates(dates, fill, at_once=at_once, keep_going=keep_going)
+    return _filled_answer(filled, skipped=len(due) - len(dates))
+
+
+def _filled_answer(filled: Sequence[Filled], *, skipped: int) -> Answer:
+    rows = [(each.date, each.status, each.revision, each.rows, each.exit_code or None, each.message) for each in filled]
+    counted = Counter(each.status for each in filled)
+    summary = ", ".join(f"{count} {status}" for status, count in sorted(counted.items())) or "nothing to do"
+    lines = text.table(rows, ("date", "state", "rev", "rows", "code", "error"))
+    return Answer(
+        text="\n".join([*lines, f"{summary}; {skipped} were published before"]),
+        document={"dates": [asdict(each) for each in filled], "published_before": skipped},
+        exit_code=next((each.exit_code for each in filled if each.exit_code), 0),
+    )

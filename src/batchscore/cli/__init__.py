@@ -5,10 +5,12 @@ Nothing of the data stack is imported before a command needs it.
 
 from __future__ import annotations
 
+import _thread
 import json
 import os
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING, NoReturn
 
 import typer
@@ -20,6 +22,9 @@ from batchscore.errors import BatchscoreError, Interrupted, Terminated
 if TYPE_CHECKING:
     from types import FrameType
 
+GRACE_SECONDS = 15.0
+"""How long a run may take to end after a signal, cluster and metrics included."""
+
 __all__ = ["app", "artifacts", "main", "proofs", "runs"]
 
 
@@ -30,6 +35,11 @@ def main() -> None:
     signal.signal(signal.SIGINT, _raise_interrupted)
     try:
         app()
+    except SystemExit:
+        # The answer is given: what ends now has nothing left to interrupt.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise
     except BatchscoreError as error:
         _leave(error)
     except Exception as error:  # noqa: BLE001 - the last border: a bug gets a code and a sentence too
@@ -43,11 +53,30 @@ def _one_thread_per_library() -> None:
 
 
 def _raise_terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
+    _leave_for_certain(Terminated.exit_code)
     raise Terminated("terminated by SIGTERM", remedy="run the same command again: it resumes")
 
 
 def _raise_interrupted(_signal: int, _frame: FrameType | None) -> NoReturn:
+    _leave_for_certain(Interrupted.exit_code)
     raise Interrupted("interrupted", remedy="run the same command again: it resumes")
+
+
+def _leave_for_certain(code: int) -> None:
+    """Leave at once at the next signal, and after `GRACE_SECONDS` whatever happens.
+
+    An exception that is raised while a finaliser runs is lost, and a clean end may wait for somebody who does not answer.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os._exit(code))
+    # Not a `threading.Thread`: its start takes a lock that the interrupted code may hold.
+    _thread.start_new_thread(_leave_late, (code,))
+
+
+def _leave_late(code: int) -> None:
+    time.sleep(GRACE_SECONDS)
+    os.write(2, b"error: the run did not end in time and was cut off; run the same command again: it resumes\n")
+    os._exit(code)
 
 
 def _bug(error: Exception) -> BatchscoreError:

@@ -78,3 +78,35 @@ def gc(
     from batchscore import answers
 
     return answers.gc(config, days=days, delete=delete)
+
+
+@command()
+def backfill(
+    config: Configs,
+    first: Annotated[str, typer.Option("--from", help="The first date.")],
+    last: Annotated[str, typer.Option("--to", help="The last date, included.")],
+    overrides: Overrides = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Published dates too; the same inputs change nothing.")
+    ] = False,
+    at_once: Annotated[int, typer.Option("--max-parallel", min=1, max=64, help="Dates at the same time.")] = 1,
+    keep_going: Annotated[bool, typer.Option("--keep-going", help="Go on after a failure.")] = False,
+    republish: Annotated[bool, typer.Option("--republish", help="Publish new revisions; with --all.")] = False,
+    reason: Reason = None,
+    by: By = None,
+) -> Answer:
+    """Run the dates of a range that are not published yet."""
+    from batchscore import answers
+
+    return answers.backfill(
+        config,
+        first,
+        last,
+        overrides or [],
+        everything=everything,
+        at_once=at_once,
+        keep_going=keep_going,
+        republish=republish,
+        reason=reason,
+        by=by,
+    )

@@ -12,6 +12,7 @@ import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,12 +43,16 @@ class Answer:
     @property
     def ok(self) -> bool:
         """Whether the request was granted."""
-        return 200 <= self.status < 300
+        return self.status // 100 == 2  # noqa: PLR2004 - 2xx
 
     @property
     def is_missing(self) -> bool:
         """Whether the API server itself says that the object does not exist; a proxy's bare 404 says nothing."""
-        return self.status == 404 and self.body.get("kind") == "Status" and self.body.get("reason") == "NotFound"
+        return (
+            self.status == HTTPStatus.NOT_FOUND
+            and self.body.get("kind") == "Status"
+            and self.body.get("reason") == "NotFound"
+        )
 
     @property
     def message(self) -> str:

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any
 
 from batchscore.cluster import daskcluster, removal
@@ -36,6 +37,7 @@ def create(
     *,
     workers: int,
     until: float,
+    settings: Mapping[str, Any],
     ours: MutableMapping[str, str | None],
 ) -> Created:
     """Create the Secret and the cluster.
@@ -46,6 +48,7 @@ def create(
         identity: Who we are.
         workers: How many workers.
         until: The `time.monotonic()` at which to give up.
+        settings: Dask's own settings for scheduler and workers.
         ours: Gets the name of every cluster that may exist by our doing, with its uid once that is known;
             filled before the request, since an answer may be lost.
 
@@ -56,7 +59,7 @@ def create(
     name = ""
     for _ in range(_NAMES_TRIED):
         name, attempt = new_name(identity), secrets.token_hex(8)
-        body = daskcluster.build(name, options, identity, workers=workers, attempt=attempt)
+        body = daskcluster.build(name, options, identity, workers=workers, attempt=attempt, settings=settings)
         credentials = issue(name, datetime.now(UTC)) if options.tls else None
         ours[name] = None
         if credentials is not None and not _create_secret(api, options, identity, name, credentials, until):
@@ -95,7 +98,7 @@ def _create_secret(
         "stringData": credentials.files(),
     }
     answer = api.request("POST", f"/api/v1/namespaces/{identity.namespace}/secrets", until=until, body=body)
-    if not answer.ok and answer.status != 409:
+    if not answer.ok and answer.status != HTTPStatus.CONFLICT:
         raise refused(answer, f"create the Secret '{name}'")
     # 409: taken, or ours by a lost answer; we have no right to read it, so another name it is.
     return answer.ok
@@ -107,7 +110,7 @@ def _create_cluster(
     """Create the cluster and return its uid; None when the name belongs to somebody else."""
     path, name = daskcluster.path(identity.namespace), body["metadata"]["name"]
     answer = api.request("POST", path, until=until, body=body, query={"fieldValidation": "Strict"})
-    if answer.status == 409:
+    if answer.status == HTTPStatus.CONFLICT:
         answer = api.request("GET", f"{path}/{name}", until=until)
         mine = answer.ok and answer.body["metadata"].get("annotations", {}).get(daskcluster.ATTEMPT) == attempt
         if (answer.ok and not mine) or answer.is_missing:
@@ -118,7 +121,7 @@ def _create_cluster(
             slug="DASKCLUSTER",
             remedy="mend the key of cluster.kubernetes that the message names",
         )
-    if answer.status == 404:
+    if answer.status == HTTPStatus.NOT_FOUND:
         raise _unknown_kind(api, answer.message, until)
     if not answer.ok:
         raise refused(answer, f"create the DaskCluster '{name}'")
@@ -126,7 +129,7 @@ def _create_cluster(
 
 
 def _unknown_kind(api: ApiServer, message: str, until: float) -> NoCluster:
-    unknown = api.request("GET", f"/apis/{daskcluster.GROUP}/v1", until=until).status == 404
+    unknown = api.request("GET", f"/apis/{daskcluster.GROUP}/v1", until=until).status == HTTPStatus.NOT_FOUND
     fact = f"this Kubernetes cluster does not know {daskcluster.GROUP}/v1" if unknown else message
     return NoCluster(
         f"the DaskCluster can not be created: {fact}",

@@ -28,7 +28,7 @@ _MEMORY_UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "k": 10**3,
 
 # The operator asks over HTTP whether the scheduler is idle; that route is not among distributed's own defaults,
 # and its other way, plain RPC, ends at our TLS. Nothing more is served than that, the metrics and the health.
-_HTTP_ROUTES = '["distributed.http.scheduler.prometheus", "distributed.http.health", "distributed.http.scheduler.api"]'
+_HTTP_ROUTES = ["distributed.http.scheduler.prometheus", "distributed.http.health", "distributed.http.scheduler.api"]
 
 
 def scheduler_address(name: str, namespace: str, *, tls: bool) -> str:
@@ -88,7 +88,13 @@ def metadata(name: str, options: KubernetesOptions, identity: Identity, *, attem
 
 
 def build(
-    name: str, options: KubernetesOptions, identity: Identity, *, workers: int, attempt: str = ""
+    name: str,
+    options: KubernetesOptions,
+    identity: Identity,
+    *,
+    workers: int,
+    attempt: str = "",
+    settings: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the DaskCluster.
 
@@ -98,6 +104,7 @@ def build(
         identity: Who we are.
         workers: How many workers.
         attempt: As for `metadata`.
+        settings: Dask's own settings for scheduler and workers, by their dotted names; plain values.
 
     Raises:
         ConfigError: When the options make an object that the operator's schema refuses.
@@ -118,7 +125,7 @@ def build(
             "idleTimeout": options.idle_timeout_seconds,
             "scheduler": {
                 "metadata": _pod_metadata(options.scheduler),
-                "spec": _pod(name, options, identity, options.scheduler, _scheduler(options)),
+                "spec": _pod(name, options, identity, options.scheduler, _scheduler(options, settings or {})),
                 "service": {
                     "type": "ClusterIP",
                     "selector": selector,
@@ -128,7 +135,7 @@ def build(
             "worker": {
                 "replicas": workers,
                 "metadata": _pod_metadata(options.worker),
-                "spec": _pod(name, options, identity, options.worker, _worker(options, address)),
+                "spec": _pod(name, options, identity, options.worker, _worker(options, settings or {}, address)),
             },
         },
     }
@@ -211,7 +218,7 @@ def _volumes(
     return [*volumes, *options.volumes], [*mounts, *options.volume_mounts]
 
 
-def _scheduler(options: KubernetesOptions) -> dict[str, Any]:
+def _scheduler(options: KubernetesOptions, settings: Mapping[str, Any]) -> dict[str, Any]:
     protocol = "tls" if options.tls else "tcp"
     health = {"httpGet": {"path": "/health", "port": "http-dashboard"}}
     return {
@@ -221,8 +228,7 @@ def _scheduler(options: KubernetesOptions) -> dict[str, Any]:
             *("--port", str(RPC_PORT), "--dashboard-address", f":{HTTP_PORT}", "--no-dashboard"),
         ],
         "env": [
-            *_environment(options, "SCHEDULER"),
-            _variable("DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES", _HTTP_ROUTES),
+            *_environment(options, "scheduler", {**settings, "distributed.scheduler.http.routes": _HTTP_ROUTES}),
         ],
         "ports": [
             {"name": "tcp-comm", "containerPort": RPC_PORT, "protocol": "TCP"},
@@ -240,7 +246,7 @@ def _scheduler(options: KubernetesOptions) -> dict[str, Any]:
     }
 
 
-def _worker(options: KubernetesOptions, address: str) -> dict[str, Any]:
+def _worker(options: KubernetesOptions, settings: Mapping[str, Any], address: str) -> dict[str, Any]:
     health = {"httpGet": {"path": "/health", "port": "http-dashboard"}}
     limit = _memory_limit(options.worker.resources)
     return {
@@ -251,27 +257,26 @@ def _worker(options: KubernetesOptions, address: str) -> dict[str, Any]:
             *("--dashboard-address", f":{WORKER_HTTP_PORT}", "--no-dashboard", "--local-directory", "/tmp"),  # noqa: S108
             *(() if limit is None else ("--memory-limit", str(limit))),
         ],
-        "env": [*_environment(options, "WORKER"), _variable("DASK_SCHEDULER_ADDRESS", address)],
+        "env": [*_environment(options, "worker", settings), _variable("DASK_SCHEDULER_ADDRESS", address)],
         "ports": [{"name": "http-dashboard", "containerPort": WORKER_HTTP_PORT, "protocol": "TCP"}],
         "readinessProbe": {**health, "periodSeconds": 2, "timeoutSeconds": 2},
     }
 
 
-def _environment(options: KubernetesOptions, role: str) -> list[dict[str, Any]]:
-    settings = {
-        "SCHEDULER__ALLOWED_FAILURES": str(options.allowed_failures),
-        "SCHEDULER__NO_WORKERS_TIMEOUT": f"{options.no_workers_timeout_seconds}s",
-        "SCHEDULER__WORKER_TTL": f"{options.worker_ttl_seconds}s",
+def _environment(options: KubernetesOptions, role: str, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return Dask's settings as environment; it reads a value that is no text as a Python literal."""
+    secured = {
+        "distributed.comm.require-encryption": True,
+        "distributed.comm.default-scheme": "tls",
+        "distributed.comm.tls.ca-file": f"{_TLS_DIRECTORY}/ca.crt",
+        f"distributed.comm.tls.{role}.cert": f"{_TLS_DIRECTORY}/tls.crt",
+        f"distributed.comm.tls.{role}.key": f"{_TLS_DIRECTORY}/tls.key",
     }
-    if options.tls:
-        settings |= {
-            "COMM__REQUIRE_ENCRYPTION": "True",
-            "COMM__DEFAULT_SCHEME": "tls",
-            "COMM__TLS__CA_FILE": f"{_TLS_DIRECTORY}/ca.crt",
-            f"COMM__TLS__{role}__CERT": f"{_TLS_DIRECTORY}/tls.crt",
-            f"COMM__TLS__{role}__KEY": f"{_TLS_DIRECTORY}/tls.key",
-        }
-    return [_variable(f"DASK_DISTRIBUTED__{key}", value) for key, value in sorted(settings.items())]
+    every = {**settings, **(secured if options.tls else {})}
+    return [
+        _variable("DASK_" + key.upper().replace(".", "__").replace("-", "_"), str(value))
+        for key, value in sorted(every.items())
+    ]
 
 
 def _variable(name: str, value: str) -> dict[str, Any]:

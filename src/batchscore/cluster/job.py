@@ -1,15 +1,14 @@
-"""The Job that this driver is a pod of: who we are, when we were due, and so which date to score."""
+"""The Job that this driver is a pod of: who we are, and when we were due."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from batchscore.cluster.api import ApiServer, refused
-from batchscore.errors import ConfigError, NoCluster, UsageError
+from batchscore.errors import NoCluster, UsageError
 
 SCHEDULED = "batch.kubernetes.io/cronjob-scheduled-timestamp"
 
@@ -74,79 +73,37 @@ def is_finished(job: Mapping[str, Any]) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScheduledDate:
-    """The date that `--date scheduled` stands for."""
+class Fired:
+    """When a Job came to be due."""
 
-    date: date
-    """The snapshot's date."""
-    tick: datetime
-    """The tick of the schedule that it belongs to, in UTC."""
+    at: datetime
+    """The tick of the schedule, or the Job's creation; in UTC."""
+    by_schedule: bool
+    """Whether it is a tick; else the Job was made by hand, and the last tick at or before its creation is meant."""
     why: str
-    """Where the tick comes from, for the log: one sentence."""
+    """Where it comes from, as part of a sentence for the log."""
 
 
-def scheduled_date(job: Mapping[str, Any], *, cron: str, timezone: str, offset_days: int) -> ScheduledDate:
-    """Return the date that a Job is to score: the local date of its tick plus `offset_days`. Pure: the clock plays no part.
+def fired(job: Mapping[str, Any]) -> Fired:
+    """Return when a Job was due. Pure: the clock plays no part, so a retry after midnight finds the same.
 
-    A Job of a CronJob bears its tick; a retry after midnight therefore still scores the right date.
-    A Job made by hand bears none and takes the last tick at or before its creation.
+    A Job of a CronJob bears its tick; one that was made by hand bears none.
 
     Args:
         job: The Job, as the API server has it.
-        cron: The schedule, as a cron expression.
-        timezone: The schedule's IANA time zone.
-        offset_days: Days from the tick's local date to the snapshot's.
 
     Raises:
-        ConfigError: When the schedule or the time zone is none.
         UsageError: When the Job bears a timestamp that can not be read.
     """
     metadata = job["metadata"]
-    zone = _zone(timezone)
-    stamp = metadata.get("annotations", {}).get(SCHEDULED)
+    stamp = (metadata.get("annotations") or {}).get(SCHEDULED)
     if stamp is not None:
         tick = _moment(stamp, job=metadata["name"])
-        why = f"the Job '{metadata['name']}' was scheduled for {tick.astimezone(zone).isoformat()}"
-    else:
-        created = _moment(metadata["creationTimestamp"], job=metadata["name"])
-        tick = last_tick(cron, created.astimezone(zone)).astimezone(UTC)
-        why = (
-            f"the Job '{metadata['name']}' was made by hand at {created.astimezone(zone).isoformat()}; "
-            f"the last tick of '{cron}' before that was {tick.astimezone(zone).isoformat()}"
-        )
-    scored = tick.astimezone(zone).date() + timedelta(days=offset_days)
-    return ScheduledDate(date=scored, tick=tick.astimezone(UTC), why=why)
-
-
-def last_tick(cron: str, moment: datetime) -> datetime:
-    """Return the last tick of `cron` at or before `moment`, in its time zone.
-
-    Raises:
-        ConfigError: When `cron` is no cron expression, or never ticks.
-    """
-    from cronsim import CronSim, CronSimError
-
-    whole = moment.replace(second=0, microsecond=0)
-    try:
-        # The iteration excludes its start, and a tick in the very minute counts.
-        return next(CronSim(cron, whole + timedelta(minutes=1), reverse=True))
-    except (CronSimError, StopIteration) as error:
-        raise ConfigError(
-            f"schedule.cron '{cron}' is no cron expression that ever ticks",
-            slug="CRON",
-            remedy="write five fields, such as '15 2 * * *'",
-        ) from error
-
-
-def _zone(timezone: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(timezone)
-    except (KeyError, ValueError, OSError) as error:
-        raise ConfigError(
-            f"schedule.timezone '{timezone}' is no IANA time zone",
-            slug="TIMEZONE",
-            remedy="write a name such as Etc/UTC or Europe/Berlin",
-        ) from error
+        why = f"the Job '{metadata['name']}' was scheduled for {tick.isoformat()}"
+        return Fired(at=tick, by_schedule=True, why=why)
+    created = _moment(metadata["creationTimestamp"], job=metadata["name"])
+    why = f"the Job '{metadata['name']}' was made by hand at {created.isoformat()}"
+    return Fired(at=created, by_schedule=False, why=why)
 
 
 def _moment(stamp: str, *, job: str) -> datetime:
@@ -160,4 +117,4 @@ def _moment(stamp: str, *, job: str) -> datetime:
             slug="TIMESTAMP",
             remedy="pass --date with an ISO date",
         )
-    return moment
+    return moment.astimezone(UTC)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from batchscore.cluster import daskcluster, reasons, removal
@@ -176,7 +177,7 @@ class Launched:
                 slug="REMOVED",
                 remedy="look for who deletes DaskClusters, or for an idle timeout that is too short",
             )
-        if not answer.ok and answer.status != 404:
+        if not answer.ok and answer.status != HTTPStatus.NOT_FOUND:
             raise refused(answer, f"read the DaskCluster '{self.name}'")
 
     def _troubles(self, pods: Sequence[Mapping[str, Any]], until: float) -> tuple[Trouble, ...]:
@@ -192,7 +193,7 @@ class Launched:
         path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}/log"
         for query in ({"previous": "true"}, {}):
             answer = self.api.request("GET", path, until=until, query={"tailLines": "10", **query})
-            if answer.status == 403:
+            if answer.status == HTTPStatus.FORBIDDEN:
                 raise refused(answer, f"read the log of the pod '{pod}'")
             if answer.ok and answer.text.strip():
                 return tuple(line[:300] for line in answer.text.strip().splitlines())
@@ -213,6 +214,7 @@ def launch(
     workers: int,
     deadline: float,
     *,
+    settings: Mapping[str, Any] | None = None,
     api: ApiServer | None = None,
     poll_seconds: float = 1.0,
 ) -> Iterator[Launched]:
@@ -223,6 +225,7 @@ def launch(
         identity: Who we are; the Job owns all that is created.
         workers: How many workers.
         deadline: The `time.monotonic()` by which scheduler and enough workers must be ready.
+        settings: Dask's own settings for scheduler and workers, by their dotted names, as `dask.config.set` takes them.
         api: The API server; by default that of the pod this runs in.
         poll_seconds: Pause between two looks at the pods.
 
@@ -238,7 +241,7 @@ def launch(
     removal.sweep(server, identity, until=deadline)
     ours: dict[str, str | None] = {}
     try:
-        made = create(server, options, identity, workers=workers, until=deadline, ours=ours)
+        made = create(server, options, identity, workers=workers, until=deadline, settings=settings or {}, ours=ours)
         cluster = Launched(
             api=server,
             namespace=identity.namespace,

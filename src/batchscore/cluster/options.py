@@ -85,20 +85,12 @@ class KubernetesOptions(Section):
     """The most workers that are asked for."""
     rows_per_worker: int = Field(default=1_000_000, ge=1)
     """Rows for which one more worker is asked for."""
-    start_timeout_seconds: int = Field(default=300, ge=10, le=7200)
-    """How long scheduler and workers are waited for before the run ends with code 22."""
     give_up_seconds: int = Field(default=45, ge=1, le=3600)
     """How long a pod may fail to start, by a bad image, a crash or a bad reference, before the run gives up early."""
     removal_wait_seconds: int = Field(default=15, ge=0, le=600)
     """How long the end of a run waits to see its cluster gone; the removal goes on without it."""
     idle_timeout_seconds: int = Field(default=600, ge=60, le=86400)
     """After how long without work the operator removes the cluster of a driver that vanished; above any pause of a run."""
-    no_workers_timeout_seconds: int = Field(default=300, ge=10, le=7200)
-    """How long tasks wait without any worker."""
-    worker_ttl_seconds: int = Field(default=60, ge=10, le=3600)
-    """After how long without a sign of life a worker is given up and its partitions go to others."""
-    allowed_failures: int = Field(default=2, ge=0, le=20)
-    """Workers that one partition may take down before it counts as failed."""
 
     @model_validator(mode="after")
     def _bounds(self) -> Self:

@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 TASKS_PER_WORKER = 16
 """Tasks of a chunk for each worker: the scheduler never holds more."""
 
-_LOST = (FutureCancelledError, NoWorkerError, NoValidWorkerError, ConnectionError, OSError, TimeoutError)
+LOOK_SECONDS = 5.0
+"""How often the workers are counted while none of them reports."""
+
+_LOST = (FutureCancelledError, ConnectionError, OSError, TimeoutError)
+_NO_WORKERS = (NoWorkerError, NoValidWorkerError)
 _log = logger(__name__)
 
 
@@ -80,7 +84,7 @@ def _settings(options: ClusterOptions) -> Iterator[None]:
         {
             "distributed.scheduler.no-workers-timeout": f"{options.start_minutes * 60}s",
             "distributed.scheduler.allowed-failures": options.task_deaths,
-            "distributed.scheduler.worker-ttl": "120s",
+            "distributed.scheduler.worker-ttl": f"{options.silence_minutes * 60}s",
             "distributed.comm.timeouts.connect": "30s",
             # The nanny's own value trims the heap after every task, which costs a quarter of the wall time.
             "distributed.nanny.pre-spawn-environ": {
@@ -162,6 +166,8 @@ class Distributed:
         for left in reversed(range(self._options.reconnects + 1)):
             try:
                 self._run_all(task, list(missing.values()), taken)
+            except _NO_WORKERS as error:
+                raise self._no_workers(len(missing)) from error
             except _LOST as error:
                 self._recover(error, missing, left)
             else:
@@ -188,42 +194,107 @@ class Distributed:
     def _run_chunk(
         self, task: Callable[[Partition], Any], chunk: Sequence[Partition], taken: Callable[[int, Any], None]
     ) -> dict[int, BatchscoreError]:
+        errors: dict[int, BatchscoreError] = {}
+        suspects: list[Partition] = []
+        for partition, result, cancel_after in self._results(task, chunk):
+            if errors and partition.index > min(errors):
+                continue
+            if isinstance(result, KilledWorker):
+                suspects.append(partition)
+            elif isinstance(result, BatchscoreError):
+                errors[partition.index] = result
+                cancel_after(partition.index)
+            else:
+                taken(partition.index, result)
+        for suspect in sorted(suspects, key=lambda partition: partition.index):
+            if not errors or suspect.index < min(errors):
+                errors |= self._run_alone(task, suspect, taken)
+        return errors
+
+    def _run_alone(
+        self, task: Callable[[Partition], Any], partition: Partition, taken: Callable[[int, Any], None]
+    ) -> dict[int, BatchscoreError]:
+        """Run a partition that saw several workers die, and nothing else: was it the cause, or was it only there?"""
+        [(_, result, _)] = self._results(task, [partition])
+        if isinstance(result, KilledWorker):
+            return {partition.index: _killed(partition, result)}
+        if isinstance(result, BatchscoreError):
+            return {partition.index: result}
+        taken(partition.index, result)
+        return {}
+
+    def _results(
+        self, task: Callable[[Partition], Any], chunk: Sequence[Partition]
+    ) -> Iterator[tuple[Partition, Any, Callable[[int], None]]]:
+        """Yield each partition with its result, as it comes, and with a function that cancels those of a higher index."""
         keys = [f"partition-{partition.index}-{time.monotonic_ns()}" for partition in chunk]
         futures: list[Future[Any]] = self._client.map(task, chunk, key=keys, pure=False, retries=0)
         by_key = dict(zip(keys, chunk, strict=True))
-        errors: dict[int, BatchscoreError] = {}
+
+        def cancel_after(index: int) -> None:
+            self._client.cancel([future for future in futures if by_key[str(future.key)].index > index])
+            cancelled.add(index)
+
+        cancelled: set[int] = set()
         try:
-            for future in as_completed(futures):
+            for future in self._completed(futures):
                 partition = by_key[str(future.key)]
-                if errors and partition.index > min(errors):
+                if cancelled and partition.index > min(cancelled):
                     continue
-                result = _result_of(future, partition)
+                result = _result_of(future)
                 # Released at once, so that a worker that dies later does not make Dask score this partition again.
                 future.release()
-                if isinstance(result, BatchscoreError):
-                    errors[partition.index] = result
-                    self._client.cancel([f for f in futures if by_key[str(f.key)].index > partition.index])
-                else:
-                    taken(partition.index, result)
+                yield partition, result, cancel_after
         finally:
             for future in futures:
                 future.release()
-        return errors
+
+    def _completed(self, futures: Sequence[Future[Any]]) -> Iterator[Future[Any]]:
+        """Yield futures as they complete; while none does, see that there are workers at all.
+
+        A scheduler elsewhere has its own idea of how long to wait for workers: by default, for ever.
+        """
+        waiting = as_completed(futures)
+        looked = seen = time.monotonic()
+        while waiting.count():
+            if waiting.has_ready():
+                yield next(waiting)
+                looked = seen = time.monotonic()
+                continue
+            with waiting.thread_condition:
+                waiting.thread_condition.wait(0.1)
+            if time.monotonic() - looked > LOOK_SECONDS:
+                workers = self._client.sync(self._client.scheduler.ncores, callback_timeout=30)
+                looked = time.monotonic()
+                seen = looked if workers else seen
+                if looked - seen > self._options.start_minutes * 60:
+                    raise self._no_workers(waiting.count())
+
+    def _no_workers(self, missing: int) -> NoCluster:
+        return NoCluster(
+            f"no worker was left for {self._options.start_minutes * 60:.0f} s, with {missing} partitions to go",
+            slug="NO-WORKERS",
+            remedy="start workers and run the same command again: finished partitions are not scored again",
+        )
 
 
-def _result_of(future: Future[Any], partition: Partition) -> Any:
+def _result_of(future: Future[Any]) -> Any:
     try:
         return future.result()
     except KilledWorker as error:
-        paths = [fragment.path for fragment in partition.fragments]
-        return PartitionsFailed(
-            f"partition {partition.index} killed {error.allowed_failures + 1} workers, one after the other"
-            f" (it reads {paths[0] if paths else 'nothing'}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''})",
-            slug="KILLED-WORKER",
-            remedy="look for a crash or too little memory in the workers' logs; finished partitions are kept",
-            partition=partition.index,
-            paths=paths,
-        )
+        return error
+
+
+def _killed(partition: Partition, error: KilledWorker) -> PartitionsFailed:
+    paths = [fragment.path for fragment in partition.fragments]
+    return PartitionsFailed(
+        f"partition {partition.index} killed {error.allowed_failures + 1} workers, one after the other"
+        f" (it reads {paths[0] if paths else 'nothing'}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''})",
+        slug="KILLED-WORKER",
+        remedy="look for a crash or too little memory in the workers' logs; finished partitions are kept",
+        partition=partition.index,
+        paths=paths,
+    )
 
 
 def _fact(error: BaseException) -> str:

@@ -20,7 +20,7 @@ REMEDIES: Mapping[str, str] = {
     "QUOTA": "raise the namespace's quota, or lower resources and cluster.kubernetes.max_workers",
     "POLICY": "see which admission rule the message names; the pods keep the security standard 'restricted'",
     "EVICTED": "give the nodes room, or set a priority class",
-    "STARTING": "raise cluster.kubernetes.start_timeout_seconds if that is only slow",
+    "STARTING": "raise cluster.start_minutes if that is only slow",
     "EVENT": "mend what the event names",
     "OPERATOR": "see that the dask-kubernetes operator runs and watches this namespace: `kubectl get pods -A | grep dask`",
 }

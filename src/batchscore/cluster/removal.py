@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any
 
 from batchscore.cluster import daskcluster
@@ -12,6 +13,8 @@ from batchscore.cluster.job import Identity, is_finished
 from batchscore.errors import NoCluster
 from batchscore.logs import logger
 
+_BELIEVED = 2
+"""How often the API server must say in a row that an object does not exist."""
 _REFUSALS = 5
 """How often a refused removal is tried again: an authorizer has blips too."""
 
@@ -71,7 +74,7 @@ def sweep(api: ApiServer, identity: Identity, *, until: float) -> tuple[str, ...
     """
     query = {"labelSelector": f"{daskcluster.OWNER}={identity.owner}"}
     answer = api.request("GET", daskcluster.path(identity.namespace), until=until, query=query)
-    if answer.status == 404:
+    if answer.status == HTTPStatus.NOT_FOUND:
         return ()  # no such kind: creating says so in better words
     if not answer.ok:
         raise refused(answer, "list DaskClusters")
@@ -109,10 +112,12 @@ def delete(api: ApiServer, path: str, until: float, *, uid: str | None = None) -
             answer = api.request("DELETE", path, until=until, body=body)
         except NoCluster as error:
             return error.message
-        if answer.ok or (answer.status == 409 and uid is not None):  # 409: another object has taken the name
+        if answer.ok or (
+            answer.status == HTTPStatus.CONFLICT and uid is not None
+        ):  # 409: another object has taken the name
             return ""
         missing = missing + 1 if answer.is_missing else 0
-        if missing == 2:
+        if missing == _BELIEVED:
             return ""
         refusals += 0 if answer.is_missing else 1
         problem = f"{answer.status} {answer.message}"

@@ -93,8 +93,8 @@ CATALOGUE: tuple[Metric, ...] = (
     _gauge(
         "S", "rejected_rows", "rows", "Rows set aside; one with two reasons counts twice.", readers.rejected, "reason"
     ),
-    _gauge("S", "input_bytes", "bytes", "Bytes of the snapshot's files.", readers.input_bytes),
-    _gauge("S", "output_bytes", "bytes", "Bytes of the published parts.", readers.output_bytes),
+    _gauge("S", "input_bytes", "bytes", "Bytes of the snapshot's files.", lambda facts: readers.size(facts, "input")),
+    _gauge("S", "output_bytes", "bytes", "Bytes of the published parts.", lambda facts: readers.size(facts, "output")),
     _gauge("S", "partitions", "partitions", "Partitions of the plan.", readers.partitions),
     _gauge("S", "retried_partitions", "partitions", "Partitions that needed a second try.", readers.retried),
     _gauge("S", "workers", "workers", "Workers that took part.", readers.workers),

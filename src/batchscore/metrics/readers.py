@@ -167,14 +167,9 @@ def rejected(facts: Facts) -> Values:
     return _folded(facts.summary["rejected"].items(), MAX_REASONS, sum)
 
 
-def input_bytes(facts: Facts) -> Values:
-    """Bytes of the snapshot."""
-    return _one(facts.summary["input_bytes"])
-
-
-def output_bytes(facts: Facts) -> Values:
-    """Bytes of the output."""
-    return _one(facts.summary["output_bytes"])
+def size(facts: Facts, kind: str) -> Values:
+    """Bytes of the snapshot (`input`) or of the output (`output`)."""
+    return _one(facts.summary[f"{kind}_bytes"])
 
 
 def partitions(facts: Facts) -> Values:

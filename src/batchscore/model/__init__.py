@@ -172,7 +172,7 @@ def verify(
     _check_schema_digest(options, schema)
     trained_after = _check_trained_until(options, day)
     content = read_pinned(options.path, options.sha256, read, what="model", slug="")
-    model = _load_once(options, schema, content)
+    model = _load_once(options, schema, lambda: content)
     golden = None
     if options.golden is not None:
         sample = read_pinned(options.golden.path, options.golden.sha256, read, what="golden sample", slug="GOLDEN-")
@@ -205,12 +205,7 @@ def load(ref: ModelRef, schema: FeatureSchema, *, read: Read) -> LoadedModel:
     Raises:
         ModelError: When the file is gone or is another one now, or can not be loaded here.
     """
-    with _LOCK:
-        known = _LOADED.get(_key(ref.options, schema))
-    if known is not None:
-        return known
-    content = read_pinned(ref.path, ref.sha256, read, what="model", slug="")
-    return _load_once(ref.options, schema, content)
+    return _load_once(ref.options, schema, lambda: read_pinned(ref.path, ref.sha256, read, what="model", slug=""))
 
 
 def model_format(path: str) -> str:
@@ -230,12 +225,13 @@ def model_format(path: str) -> str:
     return FORMATS[suffix]
 
 
-def _load_once(options: ModelOptions, schema: FeatureSchema, content: bytes) -> LoadedModel:
+def _load_once(options: ModelOptions, schema: FeatureSchema, content: Callable[[], bytes]) -> LoadedModel:
     kind = model_format(options.path)
+    # Threads that ask at the same time wait for the first one, rather than read and parse the file as well.
     with _LOCK:
         key = _key(options, schema)
         if key not in _LOADED:
-            model = _parse(kind, options, schema, content)
+            model = _parse(kind, options, schema, content())
             while len(_LOADED) >= _KEPT_MODELS:
                 del _LOADED[next(iter(_LOADED))]
             _LOADED[key] = model

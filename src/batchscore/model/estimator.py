@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from batchscore.errors import ModelError
-from batchscore.model.walk import describe, fitted_names, limit_jobs, takes_matrix
+from batchscore.model.walk import describe, fitted_names, libraries, limit_jobs, takes_matrix
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -101,6 +101,7 @@ def as_model(estimator: object, options: ModelOptions, schema: FeatureSchema) ->
     Raises:
         ModelError: When it is no fitted estimator, has not the output, the classes or the features that are asked for.
     """
+    _limit_threads()
     _check_estimator(estimator, options.path)
     names = fitted_names(estimator)
     _check_features(estimator, names, schema, options.path)
@@ -119,11 +120,9 @@ def as_model(estimator: object, options: ModelOptions, schema: FeatureSchema) ->
 
 
 def _facts(estimator: object, names: Sequence[str] | None, schema: FeatureSchema) -> dict[str, Any]:
-    import sklearn
-
     return {
         "estimator": describe(estimator),
-        "library": f"scikit-learn {sklearn.__version__}",
+        "library": ", ".join(libraries(estimator)),
         "n_features": len(schema.features),
         "names_checked": names is not None,
     }
@@ -268,10 +267,17 @@ def _without_values(text: str) -> str:
     return re.sub(r"\[.*\]|'[^']*'|\"[^\"]*\"", "…", one_line)
 
 
+def _limit_threads() -> None:
+    """Hold all numeric libraries of the process to one thread, before any thread scores: BLAS has one limit for all."""
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(limits=1)
+
+
 def _use_one_thread() -> None:
-    """Hold the numeric libraries to one thread, once per thread, since OpenMP keeps its limit per thread."""
+    """Hold OpenMP to one thread, once per thread, since it keeps its limit per thread."""
     if not getattr(_THREAD, "limited", False):
         from threadpoolctl import threadpool_limits
 
-        threadpool_limits(limits=1)
+        threadpool_limits(limits=1, user_api="openmp")
         _THREAD.limited = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import types
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -57,6 +58,15 @@ def _parts(root: object) -> Iterator[object]:
         elif hasattr(part, "__dict__"):
             yield part
             waiting.extend(vars(part).values())
+
+
+def libraries(estimator: object) -> list[str]:
+    """Return name and version of every library that an estimator inside a fitted estimator comes from, sorted."""
+    parts = (part for part in _parts(estimator) if hasattr(part, "get_params"))
+    roots = {type(part).__module__.partition(".")[0] for part in parts}
+    found = {root: getattr(sys.modules.get(root), "__version__", None) for root in roots}
+    named = {"sklearn": "scikit-learn"}
+    return sorted(f"{named.get(root, root)} {version}" for root, version in found.items() if isinstance(version, str))
 
 
 def fitted_names(estimator: object) -> tuple[str, ...] | None:

@@ -1,0 +1,119 @@
+"""Many dates, one after the other or a few at once: what is missing is run, what is published is left alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from batchscore.errors import BatchscoreError
+from batchscore.history import ScheduleOptions, last_tick_before, scheduled_date
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filled:
+    """What became of one date."""
+
+    date: str
+    """The date, ISO."""
+    status: str
+    """published, unchanged, failed, skipped (published before) or stopped (not begun after a failure)."""
+    exit_code: int = 0
+    """The exit code that its run ended with, or would have."""
+    rows: int | None = None
+    """Rows scored."""
+    revision: int | None = None
+    """The revision that is published."""
+    message: str = ""
+    """The error, when it failed."""
+
+
+Fill = Callable[[date], Filled]
+"""Runs one date; never raises."""
+
+
+def due_dates(schedule: ScheduleOptions, first: date, last: date) -> Iterator[date]:
+    """Yield the dates from `first` to `last`, both included, that a tick of the schedule scores."""
+    zone = ZoneInfo(schedule.timezone)
+    day = first
+    while day <= last:
+        local = day - timedelta(days=schedule.offset_days)
+        end = datetime.combine(local, time(23, 59, 59), tzinfo=zone).astimezone(UTC)
+        tick = last_tick_before(schedule, end)
+        if tick is not None and scheduled_date(schedule, tick) == day:
+            yield day
+        day += timedelta(days=1)
+
+
+def backfill(dates: Sequence[date], fill: Fill, *, at_once: int = 1, keep_going: bool = False) -> list[Filled]:
+    """Run dates in order.
+
+    Args:
+        dates: The dates, ascending.
+        fill: Runs one date; from several threads when `at_once` is more than 1.
+        at_once: How many run at the same time.
+        keep_going: Whether a failure does not stop those that have not begun.
+
+    Returns:
+        What became of every date, in order.
+    """
+    failed = threading.Event()
+
+    def filled(day: date) -> Filled:
+        if failed.is_set() and not keep_going:
+            return Filled(date=day.isoformat(), status="stopped")
+        found = fill(day)
+        if found.exit_code:
+            failed.set()
+        return found
+
+    if at_once == 1:  # in this thread, which gets the signals
+        return [filled(day) for day in dates]
+    with ThreadPoolExecutor(max_workers=at_once) as pool:
+        return list(pool.map(filled, dates))
+
+
+def in_own_process(day: date, options: Sequence[str]) -> Filled:
+    """Run one date in a process of its own, by the command that a person would type.
+
+    Args:
+        day: The date.
+        options: Options of `batchscore run`, but for the date.
+    """
+    command = [sys.executable, "-m", "batchscore", "run", "--date", day.isoformat(), "--json", *options]
+    ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603 - our own command
+    try:
+        answer: dict[str, Any] = json.loads(ended.stdout)
+    except ValueError:
+        answer = {"message": f"the run ended with code {ended.returncode} and no answer"}
+    if ended.returncode:
+        return Filled(
+            date=day.isoformat(), status="failed", exit_code=ended.returncode, message=str(answer.get("message", ""))
+        )
+    return Filled(
+        date=day.isoformat(),
+        status=answer["status"],
+        rows=answer["summary"]["rows"]["scored"],
+        revision=answer["commit"]["number"],
+    )
+
+
+def guarded(run: Callable[[date], Filled]) -> Fill:
+    """Return `run` with its errors as results."""
+
+    def fill(day: date) -> Filled:
+        try:
+            return run(day)
+        except BatchscoreError as error:
+            return Filled(
+                date=day.isoformat(), status="failed", exit_code=error.exit_code, message=f"{error.id}: {error.message}"
+            )
+
+    return fill

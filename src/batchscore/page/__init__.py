@@ -1,0 +1,141 @@
+"""The report of a published run as one HTML file: no script, no network, the same bytes for the same documents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from batchscore.page import charts
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+SHOWN_DATES = 60
+"""Dates that the volume charts draw."""
+SHOWN_REJECTS = 100
+"""Rows set aside that a report lists."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Day:
+    """One published date, as far as its volume is drawn."""
+
+    date: str
+    """The date, ISO."""
+    rows: int
+    """Scored rows."""
+    baseline: float | None
+    """The median of the same weekday as it stood for this date; None when there was none."""
+
+    @property
+    def ratio(self) -> float | None:
+        """Scored rows over the baseline; None without one."""
+        return self.rows / self.baseline if self.baseline else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reject:
+    """One row that was set aside: where it stands, never what it holds."""
+
+    id: str
+    """The row's id."""
+    file: str
+    """The source file."""
+    row: int
+    """The number of the row in the file, from 0."""
+    reasons: tuple[str, ...]
+    """All reason codes."""
+
+
+def render_report(
+    summary: Mapping[str, Any],
+    metadata: Mapping[str, Any],
+    manifest: Mapping[str, Any],
+    history: Sequence[Day],
+    *,
+    rejects: Sequence[Reject] = (),
+) -> str:
+    """Return the report of one run.
+
+    Args:
+        summary: The content of `summary_metrics.json`.
+        metadata: The content of `metadata.json`.
+        manifest: The content of `manifest.json`.
+        history: Published dates up to the run's own, ascending; the last 60 are drawn.
+        rejects: Rows set aside, in input order; the first 100 are listed, by id and place, never by value.
+    """
+    days = list(history)[-SHOWN_DATES:]
+    scores = summary["histograms"].get("prediction")
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            summary=summary,
+            metadata=metadata,
+            manifest=manifest,
+            verdict=_verdict(metadata),
+            ratio=_ratio(summary, metadata),
+            days=days,
+            volume_chart=charts.volume([(day.date, day.rows, day.baseline) for day in days]) if days else "",
+            score_chart=charts.histogram(scores["edges"], scores["counts"]) if scores else "",
+            quantiles=(summary.get("quantiles") or {}).get("prediction") or {},
+            drift=_drift(summary),
+            stage_chart=charts.bars([(name, float(value)) for name, value in metadata["stages"].items()], unit="s"),
+            rejects=rejects[:SHOWN_REJECTS],
+        )
+    )
+
+
+def render_history(pipeline: str, environment: str, history: Sequence[Day]) -> str:
+    """Return the page of the last 60 published dates.
+
+    Args:
+        pipeline: The pipeline's name.
+        environment: The environment.
+        history: Published dates, ascending.
+    """
+    days = list(history)[-SHOWN_DATES:]
+    chart = charts.volume([(day.date, day.rows, day.baseline) for day in days]) if days else ""
+    template = _environment().get_template("history.html")
+    return template.render(pipeline=pipeline, environment=environment, days=days, volume_chart=chart)
+
+
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("batchscore.page", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["count"] = lambda value: f"{value:,.0f}"
+    environment.filters["share"] = lambda value: f"{100 * value:.1f} %"
+    environment.filters["decimals"] = lambda value, places: "\N{EN DASH}" if value is None else f"{value:.{places}f}"
+    return environment
+
+
+def _verdict(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """Return the worst of the gates' verdicts in words; the class gives it its colour."""
+    breached = [gate for gate in metadata["gates"] if gate["verdict"] != "pass"]
+    if breached:
+        return {"kind": "bad", "text": "Published, and somebody should look: " + breached[0]["message"]}
+    if metadata["warnings"]:
+        return {"kind": "warn", "text": f"Published, with warnings: {len(metadata['warnings'])}"}
+    return {"kind": "good", "text": "Published; every gate passed"}
+
+
+def _ratio(summary: Mapping[str, Any], metadata: Mapping[str, Any]) -> float | None:
+    usual = (metadata.get("volume") or {}).get("baseline_rows")
+    return summary["rows"]["scored"] / usual if usual else None
+
+
+def _drift(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the features by drift, the worst first, each with the width of its bar in percent."""
+    features = (summary.get("drift") or {}).get("features") or {}
+    worst = sorted(features.items(), key=lambda item: (-(item[1]["psi"] or 0.0), item[0]))
+    top = max([0.25, *((values["psi"] or 0.0) for _, values in worst)])
+    return [{"name": name, **values, "width": round(100 * (values["psi"] or 0.0) / top, 1)} for name, values in worst]

@@ -1,0 +1,205 @@
+"""A driver that is told to stop stops: within seconds, with its own code, nothing half made, and the next one goes on."""
+
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from driving import DATE, Project, make_project, metadata, published, run, same_inputs, start
+from storing import published_as_a_reader_sees
+from test_resume import finished_partitions
+
+from batchscore import score
+from batchscore.store import clean
+
+CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
+
+
+def slow(seconds: float) -> None:
+    """Let every partition take longer, so that a signal meets a run at work."""
+    original = score.score_partition
+
+    def slower(job, partition):
+        time.sleep(seconds)
+        return original(job, partition)
+
+    score.score_partition = slower
+
+
+def stop_somewhere(
+    folder: Path, *, rounds: int, seed: int = 11, processes: bool = False
+) -> tuple[dict[int, int], float, int]:
+    """Stop drivers at random moments and finish them; return how they ended, the slowest end, and partitions kept."""
+    chance = random.Random(seed)
+    project = make_project(folder / "project", files=4, groups=4)
+    begun = time.monotonic()
+    assert run(project).status == 0
+    whole_run, wanted = time.monotonic() - begun, published(project)
+    ends: dict[int, int] = {}
+    slowest, kept = 0.0, 0
+    options = ("run", *(("--set", "cluster.processes=true") if processes else ()))
+    for number in range(rounds):
+        with same_inputs(project, folder / f"{number}") as victim:
+            driver = start(victim, *options, before=slow, given=(0.02,))
+            time.sleep(chance.uniform(0.02, 1.2 * whole_run))
+            kind = chance.choice(list(CODES))
+            if driver.alive:
+                driver.signal(kind)
+            sent = time.monotonic()
+            ended = driver.wait(30)
+            slowest = max(slowest, time.monotonic() - sent)
+            # Before its first line of code a process has no handler, and the system ends it by the same signal.
+            assert ended.status in (0, CODES[kind], -kind), ended.stderr
+            seen = published_as_a_reader_sees(victim.outputs) if victim.outputs.exists() else None
+            if ended.status == CODES[kind]:
+                is_published = bool(victim.store.head(DATE))
+                assert (f"{DATE} is published by this run" in ended.stderr) == is_published, ended.stderr
+                assert ("Nothing was published." in ended.stderr) == (not is_published)
+            assert ended.status or seen
+            finished = finished_partitions(victim)
+            again = run(victim)
+            assert again.status == 0, again.stderr
+            assert published(victim) == wanted
+            if not seen and ended.status:
+                assert metadata(victim)["reused_partitions"] in (finished, 0)
+                kept += finished
+            ends[ended.status] = ends.get(ended.status, 0) + 1
+            shutil.rmtree(victim.root)
+    return ends, slowest, kept
+
+
+@pytest.mark.timeout(300)
+def test_stopping_at_some_moments(fast_path: Path, figures: Callable[..., None]):
+    """SIGTERM is 143 and SIGINT is 130, within seconds, at 5 random moments."""
+    ends, slowest, kept = stop_somewhere(fast_path, rounds=5)
+
+    assert slowest < 20
+    figures(signals=5, slowest_seconds=round(slowest, 2), partitions_kept=kept, wrong=0)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("processes", [False, True])
+def test_stopping_at_fifty_moments(fast_path: Path, figures: Callable[..., None], processes: bool):
+    """At 50 random moments the same, with threads and with worker processes."""
+    rounds = 10 if processes else 50
+    ends, slowest, kept = stop_somewhere(fast_path, rounds=rounds, processes=processes)
+
+    assert slowest < 20
+    assert ends.get(143, 0) + ends.get(130, 0) > rounds // 3
+    figures(signals=rounds, slowest_seconds=round(slowest, 2), partitions_kept=kept, wrong=0)
+
+
+@pytest.mark.timeout(200)
+def test_a_busy_run_ends_at_once(fast_path: Path):
+    """The driver does not wait for the partitions that its threads are in the middle of."""
+    project = make_project(fast_path / "project")
+    driver = start(project, before=slow, given=(60,))
+    _wait_for(lambda: (project.outputs / "_batchscore/leases").is_dir() and any(_leases(project)))
+    time.sleep(0.5)
+    driver.signal(signal.SIGTERM)
+    sent = time.monotonic()
+    ended = driver.wait(30)
+
+    assert ended.status == 143
+    assert time.monotonic() - sent < 10
+    assert ended.told[0] == "error[E-TERMINATED]: terminated by SIGTERM"
+    assert ended.told[-1] == "Nothing was published."
+    assert not _leases(project)
+
+
+def _leases(project: Project) -> list[Path]:
+    return list((project.outputs / "_batchscore/leases").glob("*.json"))
+
+
+def _wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    ends = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < ends
+        time.sleep(0.05)
+
+
+def swallow(grace: float) -> None:
+    """Let the run meet its signal inside a finaliser, where an exception is lost, and work on for a minute."""
+    from batchscore import cli, run as running
+
+    cli.GRACE_SECONDS = grace
+
+    class Finalised:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.1)
+
+    def score_all(*_: object) -> None:
+        Finalised()
+        time.sleep(60)
+
+    running.score_all = score_all
+
+
+def test_a_signal_that_is_lost_ends_the_run_all_the_same(fast_path: Path):
+    """An exception that Python drops does not keep the driver alive."""
+    project = make_project(fast_path / "project")
+    begun = time.monotonic()
+    ended = run(project, before=swallow, given=(1.0,))
+
+    assert ended.status == 143
+    assert time.monotonic() - begun < 40
+    assert "cut off" in ended.told[-1]
+    assert not (project.outputs / DATE).exists()
+
+
+def signal_after_commit() -> None:
+    """Send the signal when the commit is made and the finished work is about to be removed."""
+    def prune(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(1)
+
+    clean.prune = prune
+
+
+def test_a_signal_after_the_commit_says_that_the_date_is_published(fast_path: Path):
+    """Who is stopped after the commit says what is there, and the next run finds it done."""
+    project = make_project(fast_path / "project")
+    ended = run(project, before=signal_after_commit)
+
+    assert ended.status == 143
+    assert ended.told[-1] == f"{DATE} is published by this run, as revision 1."
+    assert "nothing to do" in run(project).stdout
+
+
+def fail_to_prune() -> None:
+    """Let the removal of the finished work fail, after the commit."""
+    from batchscore.errors import StorageFailed
+
+    def prune(*_: object) -> None:
+        raise StorageFailed("the work folder can not be deleted", slug="PERMISSION")
+
+    clean.prune = prune
+
+
+def test_a_published_date_is_published_even_if_its_work_stays(fast_path: Path):
+    """What can not be removed after the commit is a warning, not a failed run."""
+    project = make_project(fast_path / "project")
+    ended = run(project, before=fail_to_prune)
+
+    assert ended.status == 0
+    assert ended.event("finished work not removed")["level"] == "warning"
+    assert finished_partitions(project) == 8
+
+
+def test_the_deadline_ends_the_scoring(fast_path: Path):
+    """A run that takes too long is code 24, says so, and the next one goes on."""
+    project = make_project(fast_path / "project")
+    ended = run(project, "run", "--set", "cluster.deadline_minutes=0.04", before=slow, given=(1.3,))
+
+    assert ended.status == 24
+    assert "error[E-PARTITIONS-DEADLINE]: scoring was not done after 2 s" in ended.told[0]
+    kept = finished_partitions(project)
+    assert kept > 0
+    assert run(project).status == 0
+    assert metadata(project)["reused_partitions"] >= kept

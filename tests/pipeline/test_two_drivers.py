@@ -1,0 +1,186 @@
+"""Two whole drivers on one date: one publishes, the other says so, and no reader sees less than a whole run."""
+
+import random
+import shutil
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from driving import DATE, Driver, Project, make_project, published, run, same_inputs, start
+from storing import published_as_a_reader_sees
+from test_resume import KILLED, finished_partitions
+from test_signals import slow
+
+from batchscore.store import effects, lease
+
+OTHER = ("run", "--set", "postprocess.threshold=0.9")
+
+
+def without_lease() -> None:
+    """Take the lease away: it is there to save work, and nothing may rest on it."""
+    lease._acquire = lambda *_: None
+
+
+def race(project: Project, drivers: list[Driver], tally: Counter[str]) -> None:
+    """Poll as a reader until all drivers have ended, and check that one run was published, whole, and stayed."""
+    seen: set[str] = set()
+    while any(driver.alive for driver in drivers):
+        found = published_as_a_reader_sees(project.outputs) if project.outputs.exists() else None
+        seen |= {found} - {None}
+        tally["polls"] += 1
+        time.sleep(0.002)
+    ended = [driver.wait() for driver in drivers]
+    assert {each.status for each in ended} <= {0, 14, 21, KILLED}, [each.stderr[-2000:] for each in ended]
+    assert len(seen) <= 1
+    assert len(project.store.commits(DATE)) <= 1
+    for each in ended:
+        tally[f"exit {each.status}"] += 1
+        tally["no-op"] += "nothing to do" in each.stdout
+    rerun = run(project)
+    assert rerun.status in (0, 14), rerun.stderr
+    assert len(project.store.commits(DATE)) == 1
+    assert not seen or project.store.head(DATE).run in seen
+    assert project.store.verify(DATE).problems == ()
+
+
+def pairs(folder: Path, rounds: int, *, seed: int = 3) -> Counter[str]:
+    """Run pairs of drivers: of the same plan, of two plans, and with one killed; half of them without the lease."""
+    chance, tally = random.Random(seed), Counter()
+    project = make_project(folder / "project", files=2, groups=2)
+    assert run(project).status == 0
+    wanted = published(project)
+    for number in range(rounds):
+        with same_inputs(project, folder / f"{number}") as target:
+            kind = number % 3
+            kill = {effects.KILL_AT: str(chance.randint(1, 150))} if kind == 2 else {}
+            before = without_lease if number % 2 else None
+            first = start(target, env=kill, before=before)
+            second = start(target, *(OTHER if kind == 1 else ()), before=before)
+            race(target, [first, second], tally)
+            if kind != 1:
+                assert published(target) == wanted
+            tally["pairs"] += 1
+            shutil.rmtree(target.root)
+    return tally
+
+
+@pytest.mark.timeout(300)
+def test_some_pairs_publish_once_each(fast_path: Path, figures: Callable[..., None]):
+    """In 4 pairs of drivers one run is published each time."""
+    tally = pairs(fast_path, 4)
+
+    assert tally["pairs"] == 4
+    figures(**tally)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(900)
+def test_thirty_pairs_publish_once_each(fast_path: Path, figures: Callable[..., None]):
+    """In 30 pairs the same, and each way to lose was seen."""
+    tally = pairs(fast_path, 30)
+
+    assert tally["exit 14"] > 0
+    assert tally["no-op"] + tally["exit 21"] > 0
+    figures(**tally)
+
+
+def test_the_second_driver_of_a_date_is_told_who_has_it(fast_path: Path):
+    """While a driver lives, another one is code 21 and names the holder; afterwards it finds the date done."""
+    project = make_project(fast_path / "project")
+    first = start(project, before=slow, given=(0.7,))
+    while not finished_partitions(project):
+        time.sleep(0.05)
+    second = run(project)
+
+    assert second.status == 21
+    assert f"process {first.pid} on" in second.told[0]
+    assert first.wait().status == 0
+    assert "nothing to do" in run(project).stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_rerun_after_a_kill_is_never_in_its_own_way(fast_path: Path, number: int):
+    """The lease of a driver that is gone holds nobody up: the rerun goes on at once."""
+    project = make_project(fast_path / "project")
+    first = start(project, before=slow, given=(0.5,))
+    while not finished_partitions(project):
+        time.sleep(0.05)
+    first.signal(number)
+    first.wait()
+    begun = time.monotonic()
+    rerun = run(project)
+
+    assert rerun.status == 0
+    assert time.monotonic() - begun < lease.SILENCE / 2
+    assert "reused" in rerun.stdout
+
+
+def _commit_blindly() -> None:
+    """The broken twin: a commit that does not mind that its number is taken."""
+    from batchscore.store import publish
+    from batchscore.store.files import FileRoot
+
+    def record(root: FileRoot, commit):
+        data = commit.sealed()
+        root.replace(f"_batchscore/commits/{commit.date}/{commit.number:06d}.json", data)
+        return commit
+
+    without_lease()
+    publish.record = record
+
+
+@pytest.mark.timeout(300)
+def test_twin_that_commits_blindly_fails(fast_path: Path):
+    """The test has teeth: two drivers that both commit are seen as two runs."""
+    project = make_project(fast_path / "project", files=2, groups=2)
+    first = start(project, before=_meet, given=(str(fast_path), 2))
+    second = start(project, *OTHER, before=_meet, given=(str(fast_path), 2))
+    ended = [driver.wait() for driver in (first, second)]
+
+    assert [each.status for each in ended] == [0, 0]
+
+
+def _meet(folder: str, count: int) -> None:
+    """Let the twin's drivers reach their commits together."""
+    from batchscore.store import publish
+
+    _commit_blindly()
+    record = publish.record
+
+    def together(root, commit):
+        (Path(folder) / f"here-{commit.run_id}").touch()
+        while len(list(Path(folder).glob("here-*"))) < count:
+            time.sleep(0.01)
+        return record(root, commit)
+
+    publish.record = together
+
+
+@pytest.mark.timeout(300)
+def test_drivers_that_commit_together_publish_once(fast_path: Path):
+    """Two drivers of two plans that reach their commit at the same moment: one wins, the other is code 14."""
+    project = make_project(fast_path / "project", files=2, groups=2)
+    first = start(project, before=_meet_truly, given=(str(fast_path), 2))
+    second = start(project, *OTHER, before=_meet_truly, given=(str(fast_path), 2))
+    ended = [driver.wait() for driver in (first, second)]
+
+    assert sorted(each.status for each in ended) == [0, 14]
+    assert len(project.store.commits(DATE)) == 1
+
+
+def _meet_truly(folder: str, count: int) -> None:
+    from batchscore.store import publish
+
+    without_lease()
+    record = publish.record
+
+    def together(root, commit):
+        (Path(folder) / f"here-{commit.run_id}").touch()
+        while len(list(Path(folder).glob("here-*"))) < count:
+            time.sleep(0.01)
+        return record(root, commit)
+
+    publish.record = together
