@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo flights churn test check format lock tools clean
+.PHONY: help setup demo flights churn test check format lock tools docs clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -55,6 +55,9 @@ check: $(READY) ## lint, format, types, import contracts
 	@scripts/step.sh "format" $(BIN)/ruff format --check .
 	@scripts/step.sh "types" $(BIN)/mypy
 	@scripts/step.sh "import contracts" $(BIN)/lint-imports
+
+docs: $(READY) ## write what is generated from the code: exit codes, commands, metrics, the config's reference and schema
+	@scripts/step.sh "generated pages" $(BIN)/python -m tools.docs
 
 format: $(READY) ## format the code and mend what lint can mend
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .

@@ -22,7 +22,7 @@ from batchscore.plan import PartitionOptions
 from batchscore.postprocess import CalibrationOptions, PostprocessOptions
 from batchscore.preprocess import RowsOptions
 from batchscore.store import OutputOptions
-from batchscore.strict import TAG, Section, parse_section, parse_yaml, sections_of
+from batchscore.strict import TAG, Section, parse_section, parse_yaml, require_mapping, sections_of
 
 NAME = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 """What a pipeline or an environment may be called: it stands in outputs, metrics, logs and Kubernetes names."""
@@ -130,10 +130,7 @@ def _read(path: str) -> Mapping[str, Any]:
             slug="FILE",
             remedy="check the path given to --config; it is relative to the working directory",
         ) from error
-    content = parse_yaml(text, source=path)
-    if not isinstance(content, Mapping):
-        raise ConfigError(f"{path} must hold a mapping of keys", slug="TYPE", remedy="write `key: value` lines")
-    return content
+    return require_mapping(parse_yaml(text, source=path), source=path)
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

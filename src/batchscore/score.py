@@ -82,7 +82,7 @@ def attempt(job: Job, partition: Partition) -> PartitionOutcome | BatchscoreErro
     except Exception as error:  # noqa: BLE001 - an unforeseen error must reach the driver, with its traceback
         return BatchscoreError(
             f"partition {partition.index} failed unexpectedly: {type(error).__name__}: {error}",
-            slug="UNEXPECTED",
+            slug="PARTITION",
             remedy="report it with the traceback that `-v` prints",
             partition=partition.index,
             traceback=traceback.format_exc(),
@@ -272,7 +272,7 @@ def _check_inputs_unchanged(report: PartitionReport) -> None:
         if digest_of_ranges(item.path, item.ranges) != item.sha256:
             raise SnapshotCorrupt(
                 f"'{item.path}' has changed since partition {report.index} was scored in an earlier attempt",
-                slug="CHANGED",
+                slug="CHANGED-SINCE-SCORED",
                 remedy="a snapshot must not change; restore it, or have it delivered under another date",
                 path=item.path,
             )

@@ -38,7 +38,7 @@ class _UniqueKeyLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: 
 def _mapping(loader: Any, node: yaml.MappingNode) -> dict[str, Any]:
     seen: dict[Any, int] = {}
     for key_node, _ in node.value:
-        key = loader.construct_object(key_node, deep=True)
+        key = _key(loader, key_node)
         line = key_node.start_mark.line + 1
         if key in seen:
             raise ConfigError(
@@ -48,7 +48,13 @@ def _mapping(loader: Any, node: yaml.MappingNode) -> dict[str, Any]:
             )
         seen[key] = line
     loader.flatten_mapping(node)
-    return {loader.construct_object(k, deep=True): loader.construct_object(v, deep=True) for k, v in node.value}
+    return {_key(loader, k): loader.construct_object(v, deep=True) for k, v in node.value}
+
+
+def _key(loader: Any, node: yaml.Node) -> Any:
+    """Return a key; the word `null` is one like any other, such as in a rule's condition `null: true`."""
+    key = loader.construct_object(node, deep=True)
+    return node.value if key is None and node.value else key
 
 
 _UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
@@ -85,12 +91,7 @@ def parse_section(model: type[SectionT], content: Any, *, source: str) -> Sectio
     Raises:
         ConfigError: With every violation, each by its key's path, the fact, and the nearest right name.
     """
-    if not isinstance(content, Mapping):
-        raise ConfigError(
-            f"{source} must hold a mapping of keys, not {_kind(content)}",
-            slug="TYPE",
-            remedy="write `key: value` lines",
-        )
+    require_mapping(content, source=source)
     try:
         return model.model_validate(content)
     except ValidationError as error:
@@ -101,6 +102,21 @@ def parse_section(model: type[SectionT], content: Any, *, source: str) -> Sectio
             remedy="`batchscore validate` checks the file again; every key is explained in config/reference.yaml",
             keys=[key_path(item["loc"]) for item in error.errors(include_url=False)],
         ) from None
+
+
+def require_mapping(content: Any, *, source: str) -> Mapping[str, Any]:
+    """Return `content` when it is a mapping.
+
+    Raises:
+        ConfigError: When it is something else.
+    """
+    if isinstance(content, Mapping):
+        return content
+    raise ConfigError(
+        f"{source} must hold a mapping of keys, not {_kind(content)}",
+        slug="MAPPING",
+        remedy="write `key: value` lines",
+    )
 
 
 def key_paths(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
