@@ -10,7 +10,9 @@ from tools.docs.commands_page import commands
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "docs").glob("*/*.md")])
 CODE = re.compile(r"^```.*?^```|^(?: {4}|\t).+?$|`[^`\n]+`", flags=re.DOTALL | re.MULTILINE)
-COMMAND = re.compile(r"(?:^|[\s`(\"]|bin/)(?<!from )batchscore\"?,? +\"?(?P<words>[a-z][a-z-]*(?:[\"', ]+[a-z][a-z-]*)?)(?P<rest>[^\n`|;]*)")
+COMMAND = re.compile(
+    r"(?:^|[\s`(\"]|bin/)(?<!from )batchscore\"?,? +\"?(?P<words>[a-z][a-z-]*(?:[\"', ]+[a-z][a-z-]*)?)(?P<rest>[^\n`|;]*)"
+)
 COMMANDS = {name.removeprefix("batchscore "): command for name, command in commands()}
 
 
@@ -34,7 +36,11 @@ def unknown(text: str) -> list[str]:
             wrong += [] if first in groups and not second else [f"batchscore {name}".strip()]
             continue
         options = {text for parameter in COMMANDS[name].params for text in parameter.opts}
-        wrong += [f"batchscore {name} {option}" for option in re.findall(r"(?<![\w-])--[a-z-]+", rest) if option not in options]
+        wrong += [
+            f"batchscore {name} {option}"
+            for option in re.findall(r"(?<![\w-])--[a-z-]+", rest)
+            if option not in options
+        ]
     return wrong
 
 
@@ -78,7 +84,9 @@ def test_every_file_of_the_pages_exists():
     missing = [
         f"{page.relative_to(ROOT)}: {path}"
         for page in PAGES
-        for path in re.findall(r"(?<![\w./-])([a-z]+/[\w./-]*[\w/])(?![\w{<*…])", "\n".join(CODE.findall(page.read_text(encoding="utf-8"))))
+        for path in re.findall(
+            r"(?<![\w./-])([a-z]+/[\w./-]*[\w/])(?![\w{<*…])", "\n".join(CODE.findall(page.read_text(encoding="utf-8")))
+        )
         if path.startswith(folders) and not (ROOT / path).exists()
     ]
 

@@ -10,8 +10,6 @@ import psutil
 import pytest
 from driving import DATE, Driver, Project, make_project, metadata, published, run, start, until
 
-from batchscore.plan import Partition
-
 PROCESSES = ("run", "--set", "cluster.processes=true", "--set", "cluster.start_minutes=0.5")
 
 
@@ -32,7 +30,7 @@ def on_workers(log: str, seconds: float, crash: str = "", crash_at: int = -1) ->
     running.attempt = task
 
 
-def noted(attempt, log, seconds, crash, crash_at, job, partition):  # noqa: PLR0917 - as a partial of it is made
+def noted(attempt, log, seconds, crash, crash_at, job, partition):
     """Run a task on a worker, after a note."""
     descriptor = os.open(log, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
     if job.work.report(partition.index) is None:

@@ -114,7 +114,7 @@ def _security(options: ClusterOptions) -> Security | None:
     )
 
 
-class _Logs(WorkerPlugin):  # type: ignore[misc]
+class _Logs(WorkerPlugin):
     """Has a worker process log as the driver does: by default it would write to stdout."""
 
     name = "batchscore-logs"
