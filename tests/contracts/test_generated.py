@@ -91,7 +91,9 @@ def test_commented_sections_are_yaml():
     """Taken out of their comments, they parse."""
     blocks = [(key, yaml.safe_load(text)) for key, text in commented_blocks() if key != "notify"]
 
-    assert sorted(key for key, _ in blocks) == sorted(["golden", "calibration", "segments", "rules", "reference", "tls"])
+    assert sorted(key for key, _ in blocks) == sorted(
+        ["golden", "calibration", "segments", "rules", "reference", "tls"]
+    )
     assert all(content for _, content in blocks)
 
 

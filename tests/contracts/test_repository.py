@@ -8,10 +8,30 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ADDRESSES = ("pypi" + r"\.org", "python" + r"hosted\.org", "registry" + r"\.npmjs", "proxy" + r"\.golang", "conda" + r"\.anaconda")
+ADDRESSES = (
+    "pypi" + r"\.org",
+    "python" + r"hosted\.org",
+    "registry" + r"\.npmjs",
+    "proxy" + r"\.golang",
+    "conda" + r"\.anaconda",
+)
 PLACES = ("work", "root", "home/[a-z]+", "Users/[A-Za-z]+", "tmp/[a-z]+[._-][a-z]+")
-FOREIGN = re.compile(rf"(?<![\w.$}}>-])/(?:{'|'.join(PLACES)})/|{'|'.join(ADDRESSES)}|--(?:extra-)?index-url[ =]https?:")
-HEAVY = ("dask", "distributed", "joblib", "numpy", "obstore", "onnxruntime", "pandas", "pyarrow", "scipy", "sklearn", "skops")
+FOREIGN = re.compile(
+    rf"(?<![\w.$}}>-])/(?:{'|'.join(PLACES)})/|{'|'.join(ADDRESSES)}|--(?:extra-)?index-url[ =]https?:"
+)
+HEAVY = (
+    "dask",
+    "distributed",
+    "joblib",
+    "numpy",
+    "obstore",
+    "onnxruntime",
+    "pandas",
+    "pyarrow",
+    "scipy",
+    "sklearn",
+    "skops",
+)
 LOADED = """
 import sys
 from batchscore.cli import main
@@ -39,12 +59,22 @@ def test_no_file_names_a_machine_or_a_registry():
             lines = path.read_text(encoding="utf-8").splitlines()
         except UnicodeDecodeError:
             continue
-        found += [f"{path.relative_to(ROOT)}:{at}: {line[:80]}" for at, line in enumerate(lines, 1) if FOREIGN.search(line)]
+        found += [
+            f"{path.relative_to(ROOT)}:{at}: {line[:80]}" for at, line in enumerate(lines, 1) if FOREIGN.search(line)
+        ]
 
     assert found == []
 
 
-@pytest.mark.parametrize("text", ["cd /" + "work/main", "/" + "home/ann/x", "--index" + "-url https:" + "//a.example", "https://pypi" + ".org/simple"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cd /" + "work/main",
+        "/" + "home/ann/x",
+        "--index" + "-url https:" + "//a.example",
+        "https://pypi" + ".org/simple",
+    ],
+)
 def test_the_scan_sees_them(text):
     """The twin of the test above."""
     assert FOREIGN.search(text)
@@ -63,7 +93,12 @@ def test_asking_for_help_loads_no_data_stack(arguments):
 
 def test_imports_point_down():
     """The contracts in pyproject.toml are kept."""
-    command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command; lint_imports_command()", "--no-cache"]
+    command = [
+        sys.executable,
+        "-c",
+        "from importlinter.cli import lint_imports_command; lint_imports_command()",
+        "--no-cache",
+    ]
     done = subprocess.run(command, cwd=ROOT, env=_with_source(), capture_output=True, check=False, text=True)
 
     assert done.returncode == 0, done.stdout + done.stderr

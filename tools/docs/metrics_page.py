@@ -42,4 +42,3 @@ def _row(metric: Metric) -> str:
     labels = ", ".join(f"`{label}`" for label in metric.labels)
     cells = (f"`{metric.name}`", metric.kind, metric.unit, labels, metric.pushed, metric.help)
     return "| " + " | ".join(cells) + " |"
-
