@@ -10,7 +10,9 @@ import hashlib
 import json
 import multiprocessing
 import os
+import signal
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,8 +31,7 @@ if TYPE_CHECKING:
     from multiprocessing.context import ForkServerProcess
 
 DATE = "2013-02-08"
-ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
-DETERMINISTIC = (layout.MANIFEST, layout.SUMMARY)
+KILLED = -signal.SIGKILL
 
 
 @dataclass(frozen=True)
@@ -229,7 +230,7 @@ def _server() -> Any:
     return context
 
 
-def _drive(  # noqa: PLR0917 - the arguments of a process
+def _drive(
     argv: list[str],
     folder: str,
     out: str,
@@ -274,3 +275,42 @@ def same_inputs(project: Project, root: Path) -> Iterator[Project]:
     for name in ("data", "config", "models"):
         (root / name).symlink_to(project.root / name)
     yield Project(root)
+
+
+def finished_partitions(project: Project) -> int:
+    """Return how many partitions have their record in the work folder, over all plans."""
+    plans = project.store.root.folders(f"{layout.WORK}/{DATE}")
+    records = (entry.key for plan in plans for entry in project.store.root.list(layout.work(DATE, plan)))
+    return sum(layout.record_index(key) is not None for key in records)
+
+
+def until(condition: Callable[[], object], seconds: float = 100) -> None:
+    """Wait for something, and fail when it does not come."""
+    ends = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < ends
+        time.sleep(0.02)
+
+
+def slow(seconds: float) -> None:
+    """In a driver, before its command: let every partition take longer, so that what is done to a run meets it at work."""
+    from batchscore import score
+
+    original = score.score_partition
+
+    def slower(job: Any, partition: Any) -> Any:
+        time.sleep(seconds)
+        return original(job, partition)
+
+    score.score_partition = slower
+
+
+def fail_to_prune() -> None:
+    """In a driver, before its command: let the removal of the finished work fail, after the commit."""
+    from batchscore.errors import StorageFailed
+    from batchscore.store import clean
+
+    def prune(*_: object) -> None:
+        raise StorageFailed("the work folder can not be deleted", slug="PERMISSION")
+
+    clean.prune = prune

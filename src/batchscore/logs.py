@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Literal
 
 import structlog
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
 LogFormat = Literal["json", "text"]
+
+_settings: dict[str, Any] = {"log_format": None, "level": logging.INFO}
 
 
 def configure(log_format: LogFormat | None = None, *, level: int = logging.INFO) -> None:
@@ -22,6 +25,7 @@ def configure(log_format: LogFormat | None = None, *, level: int = logging.INFO)
         log_format: `json` or `text`; by default text on a terminal and json otherwise.
         level: The lowest level that is written.
     """
+    _settings.update(log_format=log_format, level=level)
     terminal = sys.stderr.isatty()
     as_text = log_format == "text" or (log_format is None and terminal)
     colors = terminal and not os.environ.get("NO_COLOR")
@@ -52,3 +56,28 @@ def logger(name: str) -> FilteringBoundLogger:
     """Return the logger of the module `name`."""
     log: FilteringBoundLogger = structlog.get_logger(module=name.rsplit(".", 1)[-1])
     return log
+
+
+def settings() -> dict[str, Any]:
+    """Return the arguments of `configure` that are in force, for another process that is to log likewise."""
+    return dict(_settings)
+
+
+def adopt(names: Iterable[str]) -> None:
+    """Write what a library logs by way of `logging` as lines like ours, and nowhere else.
+
+    Args:
+        names: The library's loggers that have handlers of their own.
+    """
+    for name in names:
+        theirs = logging.getLogger(name)
+        theirs.handlers = [_Bridge()]
+        theirs.propagate = False
+
+
+class _Bridge(logging.Handler):
+    """Hands a record of `logging` on."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write it as a line of ours."""
+        structlog.get_logger(module=record.name).log(record.levelno, record.getMessage(), exc_info=record.exc_info)

@@ -1,19 +1,15 @@
 """A driver killed anywhere is finished by the next one, to the same bytes, and nothing that was finished is redone."""
 
 import shutil
-import signal
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
 import pytest
-from driving import DATE, Project, make_project, metadata, published, run, same_inputs
+from driving import DATE, KILLED, Project, finished_partitions, make_project, metadata, published, run, same_inputs
 from storing import published_as_a_reader_sees, snapshot
 
 from batchscore import score
-from batchscore.store import layout
-
-KILLED = -signal.SIGKILL
 
 
 def crash_at(project: Project, point: int, wanted: dict[str, bytes], partitions: int) -> bool:
@@ -43,13 +39,6 @@ def crash_at(project: Project, point: int, wanted: dict[str, bytes], partitions:
     assert "nothing to do" in third.stdout
     assert snapshot(project.outputs) == before
     return first.status == KILLED
-
-
-def finished_partitions(project: Project) -> int:
-    """Return how many partitions have their record, over all plans."""
-    plans = project.store.root.folders(f"{layout.WORK}/{DATE}")
-    records = (entry.key for plan in plans for entry in project.store.root.list(layout.work(DATE, plan)))
-    return sum(layout.record_index(key) is not None for key in records)
 
 
 def crash_everywhere(folder: Path, *, partitions: int, first: int, step: int) -> int:

@@ -9,25 +9,25 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from driving import DATE, Project, make_project, metadata, published, run, same_inputs, start
+from driving import (
+    DATE,
+    Project,
+    fail_to_prune,
+    finished_partitions,
+    make_project,
+    metadata,
+    published,
+    run,
+    same_inputs,
+    slow,
+    start,
+    until,
+)
 from storing import published_as_a_reader_sees
-from test_resume import finished_partitions
 
-from batchscore import score
 from batchscore.store import clean
 
 CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
-
-
-def slow(seconds: float) -> None:
-    """Let every partition take longer, so that a signal meets a run at work."""
-    original = score.score_partition
-
-    def slower(job, partition):
-        time.sleep(seconds)
-        return original(job, partition)
-
-    score.score_partition = slower
 
 
 def stop_somewhere(
@@ -36,9 +36,11 @@ def stop_somewhere(
     """Stop drivers at random moments and finish them; return how they ended, the slowest end, and partitions kept."""
     chance = random.Random(seed)
     project = make_project(folder / "project", files=4, groups=4)
-    begun = time.monotonic()
     assert run(project).status == 0
-    whole_run, wanted = time.monotonic() - begun, published(project)
+    wanted, begun = published(project), time.monotonic()
+    with same_inputs(project, folder / "undisturbed") as other:
+        assert run(other, before=slow, given=(0.02,)).status == 0
+    whole_run = time.monotonic() - begun
     ends: dict[int, int] = {}
     slowest, kept = 0.0, 0
     options = ("run", *(("--set", "cluster.processes=true") if processes else ()))
@@ -75,7 +77,7 @@ def stop_somewhere(
 @pytest.mark.timeout(300)
 def test_stopping_at_some_moments(fast_path: Path, figures: Callable[..., None]):
     """SIGTERM is 143 and SIGINT is 130, within seconds, at 5 random moments."""
-    ends, slowest, kept = stop_somewhere(fast_path, rounds=5)
+    _, slowest, kept = stop_somewhere(fast_path, rounds=5)
 
     assert slowest < 20
     figures(signals=5, slowest_seconds=round(slowest, 2), partitions_kept=kept, wrong=0)
@@ -99,7 +101,7 @@ def test_a_busy_run_ends_at_once(fast_path: Path):
     """The driver does not wait for the partitions that its threads are in the middle of."""
     project = make_project(fast_path / "project")
     driver = start(project, before=slow, given=(60,))
-    _wait_for(lambda: (project.outputs / "_batchscore/leases").is_dir() and any(_leases(project)))
+    until(lambda: (project.outputs / "_batchscore/leases").is_dir() and any(_leases(project)))
     time.sleep(0.5)
     driver.signal(signal.SIGTERM)
     sent = time.monotonic()
@@ -116,16 +118,10 @@ def _leases(project: Project) -> list[Path]:
     return list((project.outputs / "_batchscore/leases").glob("*.json"))
 
 
-def _wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
-    ends = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < ends
-        time.sleep(0.05)
-
-
 def swallow(grace: float) -> None:
     """Let the run meet its signal inside a finaliser, where an exception is lost, and work on for a minute."""
-    from batchscore import cli, run as running
+    from batchscore import cli
+    from batchscore import run as running
 
     cli.GRACE_SECONDS = grace
 
@@ -155,6 +151,7 @@ def test_a_signal_that_is_lost_ends_the_run_all_the_same(fast_path: Path):
 
 def signal_after_commit() -> None:
     """Send the signal when the commit is made and the finished work is about to be removed."""
+
     def prune(*_: object) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(1)
@@ -170,16 +167,6 @@ def test_a_signal_after_the_commit_says_that_the_date_is_published(fast_path: Pa
     assert ended.status == 143
     assert ended.told[-1] == f"{DATE} is published by this run, as revision 1."
     assert "nothing to do" in run(project).stdout
-
-
-def fail_to_prune() -> None:
-    """Let the removal of the finished work fail, after the commit."""
-    from batchscore.errors import StorageFailed
-
-    def prune(*_: object) -> None:
-        raise StorageFailed("the work folder can not be deleted", slug="PERMISSION")
-
-    clean.prune = prune
 
 
 def test_a_published_date_is_published_even_if_its_work_stays(fast_path: Path):

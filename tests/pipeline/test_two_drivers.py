@@ -6,15 +6,27 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
-from driving import DATE, Driver, Project, make_project, published, run, same_inputs, start
+from driving import (
+    DATE,
+    KILLED,
+    Driver,
+    Project,
+    finished_partitions,
+    make_project,
+    published,
+    run,
+    same_inputs,
+    slow,
+    start,
+    until,
+)
 from storing import published_as_a_reader_sees
-from test_resume import KILLED, finished_partitions
-from test_signals import slow
 
-from batchscore.store import effects, lease
+from batchscore.store import effects, layout, lease
 
 OTHER = ("run", "--set", "postprocess.threshold=0.9")
 
@@ -91,8 +103,7 @@ def test_the_second_driver_of_a_date_is_told_who_has_it(fast_path: Path):
     """While a driver lives, another one is code 21 and names the holder; afterwards it finds the date done."""
     project = make_project(fast_path / "project")
     first = start(project, before=slow, given=(0.7,))
-    while not finished_partitions(project):
-        time.sleep(0.05)
+    until(lambda: finished_partitions(project))
     second = run(project)
 
     assert second.status == 21
@@ -106,8 +117,7 @@ def test_a_rerun_after_a_kill_is_never_in_its_own_way(fast_path: Path, number: i
     """The lease of a driver that is gone holds nobody up: the rerun goes on at once."""
     project = make_project(fast_path / "project")
     first = start(project, before=slow, given=(0.5,))
-    while not finished_partitions(project):
-        time.sleep(0.05)
+    until(lambda: finished_partitions(project))
     first.signal(number)
     first.wait()
     begun = time.monotonic()
@@ -118,37 +128,18 @@ def test_a_rerun_after_a_kill_is_never_in_its_own_way(fast_path: Path, number: i
     assert "reused" in rerun.stdout
 
 
-def _commit_blindly() -> None:
-    """The broken twin: a commit that does not mind that its number is taken."""
-    from batchscore.store import publish
-    from batchscore.store.files import FileRoot
+def meet(folder: str, count: int, *, blindly: bool) -> None:
+    """Let drivers reach their commits together, without a lease.
 
-    def record(root: FileRoot, commit):
-        data = commit.sealed()
-        root.replace(f"_batchscore/commits/{commit.date}/{commit.number:06d}.json", data)
-        return commit
+    Args:
+        folder: Where they leave word.
+        count: How many are waited for.
+        blindly: The broken twin: commit without minding that the number is taken.
+    """
+    from batchscore.store import publish
 
     without_lease()
-    publish.record = record
-
-
-@pytest.mark.timeout(300)
-def test_twin_that_commits_blindly_fails(fast_path: Path):
-    """The test has teeth: two drivers that both commit are seen as two runs."""
-    project = make_project(fast_path / "project", files=2, groups=2)
-    first = start(project, before=_meet, given=(str(fast_path), 2))
-    second = start(project, *OTHER, before=_meet, given=(str(fast_path), 2))
-    ended = [driver.wait() for driver in (first, second)]
-
-    assert [each.status for each in ended] == [0, 0]
-
-
-def _meet(folder: str, count: int) -> None:
-    """Let the twin's drivers reach their commits together."""
-    from batchscore.store import publish
-
-    _commit_blindly()
-    record = publish.record
+    record = _record_blindly if blindly else publish.record
 
     def together(root, commit):
         (Path(folder) / f"here-{commit.run_id}").touch()
@@ -159,28 +150,30 @@ def _meet(folder: str, count: int) -> None:
     publish.record = together
 
 
-@pytest.mark.timeout(300)
+def _record_blindly(root, commit):
+    root.replace(layout.commit(commit.date, commit.number), commit.sealed())
+    return commit
+
+
+def meeting(folder: Path, *, blindly: bool) -> tuple[Project, list[int]]:
+    """Let two drivers of two plans commit at the same moment; return how they ended."""
+    project = make_project(folder / "project", files=2, groups=2)
+    drivers = [
+        start(project, *argv, before=partial(meet, blindly=blindly), given=(str(folder), 2)) for argv in ((), OTHER)
+    ]
+    return project, sorted(driver.wait().status for driver in drivers)
+
+
 def test_drivers_that_commit_together_publish_once(fast_path: Path):
-    """Two drivers of two plans that reach their commit at the same moment: one wins, the other is code 14."""
-    project = make_project(fast_path / "project", files=2, groups=2)
-    first = start(project, before=_meet_truly, given=(str(fast_path), 2))
-    second = start(project, *OTHER, before=_meet_truly, given=(str(fast_path), 2))
-    ended = [driver.wait() for driver in (first, second)]
+    """Of two plans that reach their commit at the same moment one wins, and the other is code 14."""
+    project, statuses = meeting(fast_path, blindly=False)
 
-    assert sorted(each.status for each in ended) == [0, 14]
-    assert len(project.store.commits(DATE)) == 1
+    assert statuses == [0, 14]
+    assert project.store.verify(DATE).problems == ()
 
 
-def _meet_truly(folder: str, count: int) -> None:
-    from batchscore.store import publish
+def test_twin_that_commits_blindly_fails(fast_path: Path):
+    """The test has teeth: a commit that replaces lets both drivers win."""
+    _, statuses = meeting(fast_path, blindly=True)
 
-    without_lease()
-    record = publish.record
-
-    def together(root, commit):
-        (Path(folder) / f"here-{commit.run_id}").touch()
-        while len(list(Path(folder).glob("here-*"))) < count:
-            time.sleep(0.01)
-        return record(root, commit)
-
-    publish.record = together
+    assert statuses != [0, 14]

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import dask
-from distributed import Client, KilledWorker, LocalCluster, Security, as_completed
+from distributed import Client, KilledWorker, LocalCluster, Security, WorkerPlugin, as_completed
 from distributed.client import FutureCancelledError
 from distributed.scheduler import NoValidWorkerError, NoWorkerError
 
+from batchscore import logs
 from batchscore.cluster import ClusterOptions, ResultT, Workers, chunks
 from batchscore.errors import BatchscoreError, NoCluster, PartitionsFailed
-from batchscore.logs import logger
 from batchscore.plan import Partition
 
 if TYPE_CHECKING:
@@ -24,11 +24,14 @@ TASKS_PER_WORKER = 16
 """Tasks of a chunk for each worker: the scheduler never holds more."""
 
 LOOK_SECONDS = 5.0
-"""How often the workers are counted while none of them reports."""
+"""How often the workers are counted."""
+LOGGERS = ("distributed", "distributed.client", "bokeh", "tornado", "tornado.application")
+"""Loggers that `distributed` gives a handler of its own."""
 
 _LOST = (FutureCancelledError, ConnectionError, OSError, TimeoutError)
 _NO_WORKERS = (NoWorkerError, NoValidWorkerError)
-_log = logger(__name__)
+_log = logs.logger(__name__)
+logs.adopt(LOGGERS)
 
 
 @contextmanager
@@ -38,7 +41,7 @@ def local_processes(options: ClusterOptions) -> Iterator[Workers]:
     Raises:
         NoCluster: When they do not come up in `options.start_minutes`.
     """
-    with _settings(options):
+    with settings(options):
         try:
             cluster = LocalCluster(
                 n_workers=options.workers,
@@ -50,7 +53,7 @@ def local_processes(options: ClusterOptions) -> Iterator[Workers]:
         except (OSError, TimeoutError, RuntimeError) as error:
             raise NoCluster(f"the local worker processes did not start: {error}", slug="START") from error
         with cluster, Client(cluster) as client:
-            yield Distributed(client, options)
+            yield Distributed(client, options, revive=lambda: cluster.scale(options.workers))
 
 
 @contextmanager
@@ -61,7 +64,7 @@ def scheduler_at(options: ClusterOptions) -> Iterator[Workers]:
         NoCluster: When scheduler or workers are not there in `options.start_minutes`, or run other versions.
     """
     seconds = options.start_minutes * 60
-    with _settings(options):
+    with settings(options):
         try:
             client = Client(options.address, security=_security(options), timeout=f"{seconds}s", set_as_default=False)
         except (OSError, TimeoutError, ValueError) as error:
@@ -78,24 +81,25 @@ def scheduler_at(options: ClusterOptions) -> Iterator[Workers]:
 
 
 @contextmanager
-def _settings(options: ClusterOptions) -> Iterator[None]:
-    """Set what Dask would wait for, or retry, without end."""
-    with dask.config.set(
-        {
-            "distributed.scheduler.no-workers-timeout": f"{options.start_minutes * 60}s",
-            "distributed.scheduler.allowed-failures": options.task_deaths,
-            "distributed.scheduler.worker-ttl": f"{options.silence_minutes * 60}s",
-            "distributed.comm.timeouts.connect": "30s",
-            # The nanny's own value trims the heap after every task, which costs a quarter of the wall time.
-            "distributed.nanny.pre-spawn-environ": {
-                "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
-                "OMP_NUM_THREADS": "1",
-                "MKL_NUM_THREADS": "1",
-                "OPENBLAS_NUM_THREADS": "1",
-            },
-        }
-    ):
-        yield
+def settings(options: ClusterOptions) -> Iterator[Mapping[str, Any]]:
+    """Set, for this process, what Dask would wait for, or retry, without end; yield it for other processes."""
+    chosen: dict[str, Any] = {
+        "distributed.scheduler.no-workers-timeout": f"{options.start_minutes * 60}s",
+        "distributed.scheduler.allowed-failures": options.task_deaths,
+        "distributed.scheduler.worker-ttl": f"{options.silence_minutes * 60}s",
+        # A worker that died while it started is forgotten after this, and only then can be started anew.
+        "distributed.deploy.lost-worker-timeout": f"{options.start_minutes * 20}s",
+        "distributed.comm.timeouts.connect": "30s",
+        # The nanny's own value trims the heap after every task, which costs a quarter of the wall time.
+        "distributed.nanny.pre-spawn-environ": {
+            "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
+            "OMP_NUM_THREADS": "1",
+            "MKL_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+        },
+    }
+    with dask.config.set(chosen):
+        yield chosen
 
 
 def _security(options: ClusterOptions) -> Security | None:
@@ -110,13 +114,30 @@ def _security(options: ClusterOptions) -> Security | None:
     )
 
 
+class _Logs(WorkerPlugin):
+    """Has a worker process log as the driver does: by default it would write to stdout."""
+
+    name = "batchscore-logs"
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self._settings = settings
+
+    def setup(self, worker: object) -> None:  # noqa: ARG002 - the signature of a plugin
+        """Configure the logs; called in every worker process when it joins."""
+        logs.configure(**self._settings)
+        logs.adopt(LOGGERS)
+
+
 class Distributed:
     """Workers behind a `distributed` scheduler."""
 
-    def __init__(self, client: Client, options: ClusterOptions) -> None:
+    def __init__(self, client: Client, options: ClusterOptions, revive: Callable[[], None] | None = None) -> None:
         self.count = options.workers
         self._client = client
         self._options = options
+        self._revive = revive
+        self._looked = self._seen = time.monotonic()
+        client.register_plugin(_Logs(logs.settings()))
 
     def wait_for_workers(self) -> None:
         """Wait for the configured number of workers.
@@ -255,20 +276,28 @@ class Distributed:
         A scheduler elsewhere has its own idea of how long to wait for workers: by default, for ever.
         """
         waiting = as_completed(futures)
-        looked = seen = time.monotonic()
-        while waiting.count():
+        self._looked = self._seen = time.monotonic()
+        while missing := waiting.count():
             if waiting.has_ready():
                 yield next(waiting)
-                looked = seen = time.monotonic()
-                continue
-            with waiting.thread_condition:
-                waiting.thread_condition.wait(0.1)
-            if time.monotonic() - looked > LOOK_SECONDS:
-                workers = self._client.sync(self._client.scheduler.ncores, callback_timeout=30)
-                looked = time.monotonic()
-                seen = looked if workers else seen
-                if looked - seen > self._options.start_minutes * 60:
-                    raise self._no_workers(waiting.count())
+            else:
+                with waiting.thread_condition:
+                    waiting.thread_condition.wait(0.1)
+            self._look(missing)
+
+    def _look(self, missing: int) -> None:
+        """Count the workers now and then: have lost ones started again, and give up when there is none for too long."""
+        if time.monotonic() - self._looked < LOOK_SECONDS:
+            return
+        scheduler: Any = self._client.scheduler  # there, since the client is connected
+        workers = self._client.sync(scheduler.ncores, callback_timeout=30)
+        self._looked = time.monotonic()
+        if workers:
+            self._seen = self._looked
+        if self._revive and len(workers) < self._options.workers:
+            self._revive()
+        if self._looked - self._seen > self._options.start_minutes * 60:
+            raise self._no_workers(missing)
 
     def _no_workers(self, missing: int) -> NoCluster:
         return NoCluster(

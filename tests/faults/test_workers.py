@@ -1,0 +1,231 @@
+"""Worker processes that die, freeze, crash or run out of memory: the run finishes, or ends in a code of its own."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from driving import DATE, Driver, Project, make_project, metadata, published, run, start, until
+
+PROCESSES = ("run", "--set", "cluster.processes=true", "--set", "cluster.start_minutes=0.5")
+
+
+def on_workers(log: str, seconds: float, crash: str = "", crash_at: int = -1) -> None:
+    """Have every task note its execution and take its time; one partition may be deadly.
+
+    Args:
+        log: The file that gets a line per execution.
+        seconds: How long a task takes besides its work.
+        crash: What the deadly partition does: `segfault` or `memory`.
+        crash_at: Its index.
+    """
+    import functools
+
+    from batchscore import run as running
+
+    task = functools.partial(noted, running.attempt, log, seconds, crash, crash_at)
+    running.attempt = task
+
+
+def noted(attempt, log, seconds, crash, crash_at, job, partition):
+    """Run a task on a worker, after a note."""
+    descriptor = os.open(log, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+    if job.work.report(partition.index) is None:
+        os.write(descriptor, f"{partition.index} {os.getpid()}\n".encode())
+    os.close(descriptor)
+    if partition.index == crash_at and crash == "segfault":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if partition.index == crash_at and crash == "memory":
+        _ = [bytearray(50_000_000) for _ in range(100_000)]
+    time.sleep(seconds)
+    return attempt(job, partition)
+
+
+def workers_of(driver: Driver) -> list[psutil.Process]:
+    """Return the worker processes below a driver that have begun to work."""
+    try:
+        below = psutil.Process(driver.pid).children(recursive=True)
+        return [each for each in below if "spawn_main" in " ".join(each.cmdline())]
+    except psutil.Error:
+        return []
+
+
+def executions(log: Path) -> list[int]:
+    """Return the partitions that were executed, with repetitions."""
+    return [int(line.split()[0]) for line in log.read_text().splitlines()] if log.exists() else []
+
+
+def chaos(folder: Path, *, files: int, groups: int, every: float, task: float) -> dict[str, object]:
+    """Kill a worker every few seconds; return what came of it."""
+    project = make_project(folder / "project", files=files, groups=groups)
+    assert run(project).status == 0
+    wanted = published(project)
+    victim = Project(folder / "victim")
+    victim.root.mkdir()
+    for name in ("data", "config", "models"):
+        (victim.root / name).symlink_to(project.root / name)
+    log, kills = folder / "log", 0
+    driver = start(victim, *PROCESSES, before=on_workers, given=(str(log), task))
+    until(lambda: len(executions(log)) >= 2)
+    while driver.alive:
+        at_work = [worker for worker in workers_of(driver) if worker.pid in worked(log)]
+        if at_work:
+            at_work[kills % len(at_work)].kill()
+            kills += 1
+        driver.process.join(every)
+    ended = driver.wait()
+    assert ended.status == 0, ended.stderr[-3000:]
+    assert published(victim) == wanted
+    extra = len(executions(log)) - files * groups
+    assert extra <= kills
+    return {"partitions": files * groups, "kills": kills, "extra_executions": extra, "wrong": 0}
+
+
+def worked(log: Path) -> set[int]:
+    """Return the worker processes that have executed something."""
+    return {int(line.split()[1]) for line in log.read_text().splitlines()}
+
+
+@pytest.mark.timeout(300)
+def test_workers_killed_now_and_then(fast_path: Path, figures: Callable[..., None]):
+    """A run of 24 partitions finishes, with the same bytes, while workers are killed every 3 seconds."""
+    figures(**chaos(fast_path, files=4, groups=6, every=3, task=0.3))
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(900)
+def test_workers_killed_every_few_seconds(fast_path: Path, figures: Callable[..., None]):
+    """A run of 200 partitions the same, every 5 seconds."""
+    numbers = chaos(fast_path, files=8, groups=25, every=5, task=0.5)
+
+    assert numbers["kills"] > 5
+    figures(**numbers)
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("crash", ["segfault", pytest.param("memory", marks=pytest.mark.faults)])
+def test_a_deadly_partition_is_named(fast_path: Path, figures: Callable[..., None], crash: str):
+    """A partition that crashes every worker is code 24 with its file; what the others made is kept, and found again."""
+    project = make_project(fast_path / "project", files=6)
+    env = {"DASK_DISTRIBUTED__WORKER__MEMORY__TERMINATE": "0.5"} if crash == "memory" else {}
+    given = (str(fast_path / "log"), 0.05, crash, 3)
+    if crash == "memory":
+        given = (*given, 700 * 1024**2)
+    ended = run(
+        project, *PROCESSES, env=env, before=limited if crash == "memory" else on_workers, given=given, seconds=150
+    )
+
+    assert ended.status == 24, ended.stderr[-3000:]
+    assert ended.told[-3].startswith("error[E-PARTITIONS-KILLED-WORKER]: partition 3 killed 3 workers")
+    assert "part-003.parquet" in ended.told[-3]
+    again = run(project)
+    assert again.status == 0
+    assert metadata(project)["reused_partitions"] == 5
+    figures(crash=crash, exit=24, kept=5)
+
+
+def limited(log: str, seconds: float, crash: str, crash_at: int, memory: int) -> None:
+    """Do as `on_workers`, with a limit on the memory of each worker."""
+    import functools
+
+    import distributed
+
+    on_workers(log, seconds, crash, crash_at)
+    distributed.LocalCluster = functools.partial(distributed.LocalCluster, memory_limit=memory)
+
+
+@pytest.mark.timeout(200)
+def test_a_frozen_worker_is_replaced(fast_path: Path, figures: Callable[..., None]):
+    """A worker that stops answering is given up, and the run finishes with the same bytes."""
+    project = make_project(fast_path / "project")
+    log = fast_path / "log"
+    argv = (*PROCESSES, "--set", "cluster.silence_minutes=0.1")
+    driver = start(project, *argv, before=on_workers, given=(str(log), 0.5))
+    until(lambda: len(executions(log)) >= 2)
+    frozen = int(log.read_text().split()[1])
+    os.kill(frozen, signal.SIGSTOP)
+    begun = time.monotonic()
+    try:
+        ended = driver.wait(100)
+    finally:
+        if psutil.pid_exists(frozen):
+            os.kill(frozen, signal.SIGKILL)
+
+    assert ended.status == 0, ended.stderr[-3000:]
+    assert project.store.verify(DATE).problems == ()
+    figures(frozen=1, seconds=round(time.monotonic() - begun, 1), wrong=0)
+
+
+@pytest.mark.timeout(200)
+def test_no_workers_left_is_a_code(fast_path: Path, figures: Callable[..., None]):
+    """When all workers are gone and none comes back, the run ends with 22, in time."""
+    project = make_project(fast_path / "project")
+    log = fast_path / "log"
+    argv = (*PROCESSES[:3], "--set", "cluster.start_minutes=0.1")
+    driver = start(project, *argv, before=never_again, given=(str(log), 0.5))
+    until(lambda: len(executions(log)) >= 2)
+    for worker in workers_of(driver):
+        worker.kill()
+    begun = time.monotonic()
+    ended = driver.wait(90)
+
+    assert ended.status == 22, ended.stderr[-3000:]
+    assert time.monotonic() - begun < 6 + 30
+    figures(exit=22, seconds=round(time.monotonic() - begun, 1))
+
+
+def never_again(log: str, seconds: float) -> None:
+    """Do as `on_workers`, where no worker can be started once two were."""
+    from distributed import nanny
+
+    on_workers(log, seconds)
+    started: list[object] = []
+    original = nanny.Nanny.instantiate
+
+    async def instantiate(self):
+        started.append(self)
+        if len(started) > 2:
+            raise OSError("no more processes")
+        return await original(self)
+
+    nanny.Nanny.instantiate = instantiate
+
+
+@pytest.mark.timeout(200)
+def test_no_worker_process_outlives_its_driver(fast_path: Path, figures: Callable[..., None]):
+    """After SIGKILL of the driver its workers leave by themselves, and the rerun goes on."""
+    project = make_project(fast_path / "project")
+    log = fast_path / "log"
+    driver = start(project, *PROCESSES, before=on_workers, given=(str(log), 0.5))
+    until(lambda: len(executions(log)) >= 3)
+    workers = workers_of(driver)
+    driver.signal(signal.SIGKILL)
+    driver.wait()
+    _, left = psutil.wait_procs(workers, timeout=30)
+    again = run(project)
+
+    assert workers
+    assert left == []
+    assert again.status == 0
+    figures(workers=len(workers), left=0)
+
+
+@pytest.mark.timeout(200)
+def test_a_stopped_run_takes_its_workers_with_it(fast_path: Path):
+    """SIGTERM ends a run with worker processes at work within seconds, and none of them stays."""
+    project = make_project(fast_path / "project")
+    log = fast_path / "log"
+    driver = start(project, *PROCESSES, before=on_workers, given=(str(log), 30))
+    until(lambda: len(executions(log)) >= 2)
+    workers = workers_of(driver)
+    driver.signal(signal.SIGTERM)
+    begun = time.monotonic()
+    ended = driver.wait(40)
+    _, left = psutil.wait_procs(workers, timeout=20)
+
+    assert ended.status == 143
+    assert time.monotonic() - begun < 20
+    assert left == []
