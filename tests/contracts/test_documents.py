@@ -1,10 +1,15 @@
 """What the pages tell a reader to type exists."""
 
 import re
+import tomllib
+from datetime import date
 from pathlib import Path
 
 import pytest
 
+from batchscore.config import load_config
+from batchscore.model import resolve_model
+from batchscore.postprocess import check_options
 from tools.docs.commands_page import commands
 
 ROOT = Path(__file__).parents[2]
@@ -56,7 +61,11 @@ def test_every_target_of_the_pages_exists(page):
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     code = "\n".join(CODE.findall(page.read_text(encoding="utf-8")))
 
-    assert [target for target in re.findall(r"(?:^|`|\s)make ([a-z-]+)", code) if target not in targets] == []
+    assert [
+        target
+        for target in re.findall(r"(?:^|`|[;&]\s*)make ([a-z-]+)", code, flags=re.MULTILINE)
+        if target not in targets
+    ] == []
 
 
 def test_the_scan_sees_what_is_not_there():
@@ -91,3 +100,39 @@ def test_every_file_of_the_pages_exists():
     ]
 
     assert missing == []
+
+
+def test_the_architecture_has_the_layers_of_the_contract():
+    """In the order that the import contracts hold, every module in its row."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = [sorted(re.findall(r"\w+", layer)) for layer in contracts[0]["layers"]]
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8").split("## What travels")[0]
+    rows = [sorted(re.findall(r"`(\w+)`", row)) for row in re.findall(r"^\| (`.*?) \|", page, flags=re.MULTILINE)]
+
+    assert rows == layers
+
+
+def overlays() -> list[tuple[str, str]]:
+    """Return the YAML blocks of the pages on models and rules, as (page, text), with digests for their placeholders."""
+    return [
+        (page, block.replace("…", "0123456789abcdef" * 4))
+        for page in ("models", "rules")
+        for block in re.findall(
+            r"^```yaml\n(.*?)^```",
+            (ROOT / f"docs/{page}.md").read_text(encoding="utf-8"),
+            flags=re.DOTALL | re.MULTILINE,
+        )
+    ]
+
+
+@pytest.mark.parametrize(("page", "block"), overlays())
+def test_examples_of_configuration_are_right(page, block, tmp_path):
+    """Every YAML block on models and rules can be laid over the reference, and fits the flights' columns."""
+    (tmp_path / "over.yaml").write_text(block)
+    config = load_config([str(ROOT / "config/reference.yaml"), str(tmp_path / "over.yaml")])
+    types = dict.fromkeys(("carrier", "origin", "dest"), "string") | dict.fromkeys(
+        ("plane_age", "wind_gust"), "float64"
+    )
+    model = resolve_model(config.model, date(2013, 2, 8))
+
+    check_options(config.postprocess, config.calibration, model.output, types)

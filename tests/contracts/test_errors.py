@@ -13,6 +13,7 @@ from batchscore.errors import EXIT_CODES, BatchscoreError, error_classes
 SOURCE = Path(__file__).parents[2] / "src" / "batchscore"
 FAMILIES = {cls.__name__: cls.family for cls in (BatchscoreError, *error_classes())}
 ONE_CAUSE = {
+    "E-CLUSTER-NO-SCHEDULER": "one at an address, or one that was launched",
     "E-CONFIG-DASKCLUSTER": "the operator's schema refuses, here or at the API server",
     "E-CONTRACT-DUPLICATE-ID": "found within a partition or across them",
     "E-MODEL-LIBRARY-MISSING": "of any format",

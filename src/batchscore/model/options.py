@@ -120,7 +120,7 @@ class ModelOptions(Section):
     golden: GoldenOptions | None = None
     """A sample that is scored before the run and must agree in every bit."""
     trusted: Annotated[tuple[str, ...], FROM_LIST] = ()
-    """For skops: the types beyond scikit-learn's own that may be loaded; `model inspect` lists them for review."""
+    """For skops: the types that may be loaded beyond those that skops trusts by itself; the refusal lists them."""
     compiled: CompiledOptions = CompiledOptions()
     """Whether the model may run as plain data."""
 
