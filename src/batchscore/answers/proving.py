@@ -10,14 +10,14 @@ from batchscore import text
 from batchscore.answers.asking import parse_day, request_of, shown_progress
 from batchscore.config import load_config
 from batchscore.errors import UsageError
-from batchscore.run import open_output
+from batchscore.run import look_at_output
 from batchscore.text import Answer
 
 
 def verify(config_files: Sequence[str], given_date: str) -> Answer:
     """Hash everything of a date again and walk its commits."""
     config = load_config(config_files)
-    found = open_output(config).verify(parse_day(given_date).isoformat())
+    found = look_at_output(config).verify(parse_day(given_date).isoformat())
     problems = [asdict(problem) for problem in found.problems]
     counted = f"{found.files:,} files, {text.size(found.bytes)}, {found.revisions} revisions"
     if not problems:
@@ -34,7 +34,7 @@ def replay(config_files: Sequence[str], given_date: str, overrides: Sequence[str
     from batchscore.prove import replay as replay_run
 
     config = load_config(config_files, overrides)
-    published = open_output(config).published(parse_day(given_date).isoformat(), revision)
+    published = look_at_output(config).published(parse_day(given_date).isoformat(), revision)
     with shown_progress() as progress:
         found = replay_run(request_of(config, given_date), published, time.time, progress)
     causes = [f"  the plan differs in {cause}" for cause in found.causes]
@@ -62,7 +62,7 @@ def diff(config_files: Sequence[str], old: str, new: str, *, exit_code: bool) ->
     from batchscore.compare import Run, compare
 
     config = load_config(config_files)
-    store = open_output(config)
+    store = look_at_output(config)
     sides = []
     for given in (old, new):
         day, _, number = given.partition("@")
