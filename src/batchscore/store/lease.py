@@ -18,8 +18,8 @@ from pathlib import Path
 from batchscore import logs
 from batchscore.errors import BatchscoreError, DateBusy, StateDamaged
 from batchscore.store import layout
-from batchscore.store.root import Exists, Root
-from batchscore.store.sealed import read_sealed, seal
+from batchscore.store.root import Root
+from batchscore.store.sealed import put_once, read_sealed, seal
 
 BEAT = 5.0
 """Seconds between two beats."""
@@ -93,10 +93,10 @@ def leased(root: Root, date: str, me: Holder, *, beat: float = BEAT, silence: fl
 
 def _acquire(root: Root, date: str, me: Holder, silence: float) -> None:
     while True:
-        try:
-            return root.create(layout.lease(date), _sealed(me))
-        except Exists:
-            found = _read(root, date)
+        with suppress(StateDamaged):  # a lease that can not be read holds nothing
+            if put_once(root, layout.lease(date), _sealed(me)) == _sealed(me):
+                return
+        found = _read(root, date)
         if found and not _is_gone(found, me) and not _falls_silent(root, date, found, silence):
             raise _busy(date, found)
         root.delete(layout.lease(date))
