@@ -209,7 +209,7 @@ def score_all(checked: Checked, store: Store, execution: Execution, progress: Pr
         progress(done, rows)
 
     seconds = checked.config.cluster.deadline_minutes * 60
-    with execution.connected(lambda: connect(checked.config.cluster), seconds) as workers:
+    with execution.connected(lambda: connect(checked.config.cluster, plan.partitions), seconds) as workers:
         workers.run(partial(attempt, job), plan.partitions, take)
     _log.info("partitions scored", partitions=len(plan.partitions), **execution.counts())
     return totals

@@ -1,8 +1,8 @@
 """What each command does, and what it answers: from the options of the command line to an `Answer`."""
 
-from batchscore.answers.artifacts import metrics_forget, metrics_push, metrics_show, reference_create
+from batchscore.answers.artifacts import metrics_forget, metrics_push, metrics_show, model_inspect, reference_create
 from batchscore.answers.looking import plan, runs, show, validate
-from batchscore.answers.proving import diff, replay, verify
+from batchscore.answers.proving import diff, replay, report, verify
 from batchscore.answers.scoring import backfill, discard, gc, limited, release, run
 
 __all__ = [
@@ -14,10 +14,12 @@ __all__ = [
     "metrics_forget",
     "metrics_push",
     "metrics_show",
+    "model_inspect",
     "plan",
     "reference_create",
     "release",
     "replay",
+    "report",
     "run",
     "runs",
     "show",

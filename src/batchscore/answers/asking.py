@@ -7,13 +7,16 @@ import secrets
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import date
+from pathlib import Path
 from typing import get_args
 
 from batchscore import text
+from batchscore.cluster.due import due_job
 from batchscore.config import RunConfig
 from batchscore.errors import UsageError
+from batchscore.history import last_tick_before, scheduled_date
 from batchscore.logs import logger
 from batchscore.metrics import RunType
 from batchscore.run import Progress, Request
@@ -44,6 +47,40 @@ def request_of(config: RunConfig, given_date: str) -> Request:
     """Return a plain request for one date."""
     run_id = secrets.token_hex(16)
     return Request(config=config, day=parse_day(given_date), run_id=run_id, holder=holder(run_id), by=login())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """The date that is asked for, and what the platform says of it."""
+
+    day: date
+    """The snapshot's date."""
+    run_type: RunType | None = None
+    """`scheduled` when the platform's schedule named the date."""
+    attempt: int = 1
+    """The how-manieth attempt of the same Job this is."""
+
+
+def asked_day(given: str, config: RunConfig) -> Asked:
+    """Resolve an ISO date, or `scheduled`: the date of the tick that this Job belongs to, never of the clock.
+
+    Raises:
+        UsageError: When the text is neither, or `scheduled` stands outside of a Job.
+        NoCluster: When the API server does not tell when the Job was due.
+    """
+    if given != "scheduled":
+        return Asked(day=parse_day(given))
+    due, attempt = due_job()
+    tick = due.at if due.by_schedule else last_tick_before(config.schedule, due.at)
+    if tick is None:
+        raise UsageError(
+            f"the schedule '{config.schedule.cron}' has no tick before {due.at.isoformat()}",
+            slug="NO-TICK",
+            remedy="pass the date: --date 2013-02-08",
+        )
+    day = scheduled_date(config.schedule, tick)
+    _log.info("date taken", date=day.isoformat(), why=due.why, tick=tick.isoformat(), attempt=attempt)
+    return Asked(day=day, run_type="scheduled", attempt=attempt)
 
 
 def parse_run_type(given: str) -> RunType:
@@ -110,3 +147,15 @@ def published_answer(config_files: Sequence[str], config: RunConfig, store: Stor
         text=text.run_text(config_files, facts, summary, metadata, where),
         document={"commit": facts, "path": where, "summary": summary, "metadata": metadata},
     )
+
+
+def write_file(path: str, content: str) -> None:
+    """Write a text file.
+
+    Raises:
+        UsageError: When it can not be written.
+    """
+    try:
+        Path(path).write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"'{path}' can not be written: {error.strerror}", slug="OUTPUT-FILE") from error

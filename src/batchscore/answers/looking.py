@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 from batchscore import text
-from batchscore.answers.asking import parse_day, published_answer
+from batchscore.answers.asking import parse_day, published_answer, write_file
 from batchscore.check import Checked, check_date, load_schema, verify_model
 from batchscore.config import RunConfig, load_config
-from batchscore.errors import UsageError
 from batchscore.judge import baseline_of, volume_record
 from batchscore.plan import differences
 from batchscore.run import open_output
@@ -49,7 +47,7 @@ def plan(config_files: Sequence[str], given_date: str, overrides: Sequence[str],
     state, baseline = _state(store, checked), baseline_of(store, checked)
     document = {**_plan_document(checked), "state": state, "volume": volume_record(baseline)}
     if output is not None:
-        _write(output, json.dumps(document, indent=2) + "\n")
+        write_file(output, json.dumps(document, indent=2) + "\n")
     target = f"{config.output.path}/{given_date}"
     facts = [
         *_checked_facts(checked),
@@ -184,13 +182,6 @@ def _held_rows(store: Store, day: str) -> Iterator[dict[str, Any]]:
                 "by": held.commit.by,
                 "reason": held.why,
             }
-
-
-def _write(path: str, content: str) -> None:
-    try:
-        Path(path).write_text(content, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"'{path}' can not be written: {error.strerror}", slug="OUTPUT-FILE") from error
 
 
 def _workers(config: RunConfig) -> str:

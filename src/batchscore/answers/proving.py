@@ -5,13 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from batchscore import text
-from batchscore.answers.asking import parse_day, request_of, shown_progress
+from batchscore.answers.asking import parse_day, request_of, shown_progress, write_file
 from batchscore.config import load_config
 from batchscore.errors import UsageError
 from batchscore.run import open_output
+from batchscore.store import Published, Store
 from batchscore.text import Answer
+
+if TYPE_CHECKING:
+    from batchscore.page import Day, Reject
 
 
 def verify(config_files: Sequence[str], given_date: str) -> Answer:
@@ -82,3 +87,47 @@ def _revision(text: str) -> int | None:
     if text and not text.isdecimal():
         raise UsageError(f"revision {text!r} is no number", slug="REVISION", remedy="write a revision as 2013-02-08@1")
     return int(text) if text else None
+
+
+def report(config_files: Sequence[str], given_date: str | None, *, history: bool, output: str | None) -> Answer:
+    """Write the HTML page of a published date, or of the last dates."""
+    from batchscore.page import SHOWN_DATES, render_history, render_report
+
+    if history == (given_date is not None):
+        raise UsageError("report takes --date, or --history", slug="REPORT", remedy="give one of the two")
+    config = load_config(config_files)
+    store = open_output(config)
+    shown = [day for day in store.dates() if given_date is None or day <= given_date][-SHOWN_DATES:]
+    days = [_day_of(store, day) for day in shown]
+    if given_date is None:
+        content, name = render_history(config.pipeline, config.environment, days), f"{config.pipeline}-history.html"
+    else:
+        published = store.published(parse_day(given_date).isoformat())
+        documents = [published.document(name) for name in ("summary_metrics.json", "metadata.json", "manifest.json")]
+        rejects = _rejects(published, config.snapshot.id)
+        content = render_report(documents[0], documents[1], documents[2], days, rejects=rejects)
+        name = f"{config.pipeline}-{given_date}.html"
+    path = output or name
+    write_file(path, content)
+    return Answer(text=f"written: {path} ({text.size(len(content.encode()))})", document={"path": path})
+
+
+def _day_of(store: Store, day: str) -> Day:
+    from batchscore.page import Day
+
+    published = store.published(day)
+    volume = published.document("metadata.json")["volume"]
+    rows = published.document("summary_metrics.json")["rows"]["scored"]
+    return Day(date=day, rows=rows, baseline=volume["baseline_rows"])
+
+
+def _rejects(published: Published, id_column: str) -> list[Reject]:
+    from batchscore.page import Reject
+
+    if not published.files("quarantine.parquet"):
+        return []
+    rows = published.table("quarantine.parquet", [id_column, "source_file", "row_number", "reasons"]).to_pylist()
+    return [
+        Reject(id=str(row[id_column]), file=row["source_file"], row=row["row_number"], reasons=tuple(row["reasons"]))
+        for row in rows
+    ]

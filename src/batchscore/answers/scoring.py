@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from collections import Counter
@@ -11,7 +12,15 @@ from datetime import date
 from functools import partial
 
 from batchscore import text
-from batchscore.answers.asking import login, parse_day, parse_run_type, published_answer, request_of, shown_progress
+from batchscore.answers.asking import (
+    asked_day,
+    login,
+    parse_day,
+    parse_run_type,
+    published_answer,
+    request_of,
+    shown_progress,
+)
 from batchscore.backfill import Filled, due_dates, guarded, in_own_process
 from batchscore.backfill import backfill as run_dates
 from batchscore.check import check_date
@@ -37,16 +46,18 @@ def run(
     if republish and not reason:
         raise UsageError("--republish needs --reason", slug="REASON", remedy="say why: --reason 'late rows arrived'")
     config = load_config(config_files, overrides)
+    asked = asked_day(given_date, config)
     run_id = secrets.token_hex(16)
     request = Request(
         config=config,
-        day=parse_day(given_date),
+        day=asked.day,
         run_id=run_id,
-        run_type=None if run_type is None else parse_run_type(run_type),
-        holder=holder(run_id),
+        run_type=asked.run_type if run_type is None else parse_run_type(run_type),
+        holder=holder(run_id, job=os.environ.get("BATCHSCORE_JOB_UID", ""), attempt=asked.attempt),
         by=by or login(),
         reason=reason,
         republish=republish,
+        attempt=asked.attempt,
     )
     with shown_progress() as progress:
         result = run_date(request, time.time, progress)

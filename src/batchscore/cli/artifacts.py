@@ -13,7 +13,9 @@ metrics = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Show, p
 reference = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Make the reference that drift is told against."
 )
+model = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at a model file without running it.")
 app.add_typer(metrics, name="metrics")
+app.add_typer(model, name="model")
 app.add_typer(reference, name="reference")
 
 RunTypes = Annotated[str, typer.Option("--run-type", help="The group: scheduled, backfill or manual.")]
@@ -56,3 +58,11 @@ def reference_create(
     from batchscore import answers
 
     return answers.reference_create(config, first, last, name=name, version=version, output=output)
+
+
+@command(model, "inspect")
+def model_inspect(path: Annotated[str, typer.Argument(metavar="FILE", help="A model file, from anybody.")]) -> Answer:
+    """Tell what a model file holds, without running any of it, and the lines that pin it."""
+    from batchscore import answers
+
+    return answers.model_inspect(path)

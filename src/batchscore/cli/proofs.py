@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from batchscore.cli.command import Configs, Date, Overrides, Revision, command
+from batchscore.cli.command import Configs, Date, OptionalDate, Overrides, Revision, command
 from batchscore.text import Answer
 
 
@@ -53,3 +53,16 @@ def replay(config: Configs, date: Date, overrides: Overrides = None, revision: R
     from batchscore import answers
 
     return answers.replay(config, date, overrides or [], revision)
+
+
+@command()
+def report(
+    config: Configs,
+    date: OptionalDate = None,
+    history: Annotated[bool, typer.Option("--history", help="The last 60 dates instead of one.")] = False,
+    output: Annotated[str | None, typer.Option("--output", "-o", help="The file to write.")] = None,
+) -> Answer:
+    """Write one self-contained HTML page on a published date, or on the last 60."""
+    from batchscore import answers
+
+    return answers.report(config, date, history=history, output=output)

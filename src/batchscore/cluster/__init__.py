@@ -12,6 +12,7 @@ from typing import Literal, Protocol, Self, TypeVar
 
 from pydantic import Field, model_validator
 
+from batchscore.cluster.options import KubernetesOptions
 from batchscore.errors import BatchscoreError
 from batchscore.plan import Partition
 from batchscore.strict import Section
@@ -33,8 +34,8 @@ class TlsOptions(Section):
 class ClusterOptions(Section):
     """`cluster`: who does the work, and how long anybody waits for it."""
 
-    kind: Literal["local", "address"] = "local"
-    """`local` embeds the workers; `address` connects to an existing Dask scheduler."""
+    kind: Literal["local", "address", "kubernetes"] = "local"
+    """`local` embeds the workers, `address` connects to an existing Dask scheduler, `kubernetes` launches a cluster."""
     workers: int = Field(default=2, ge=1, le=1024)
     """Threads, or processes with `processes: true`; with `address` the fewest workers to wait for."""
     processes: bool = False
@@ -53,6 +54,9 @@ class ClusterOptions(Section):
     """How long a worker may be silent before another one gets its partition; local processes only."""
     reconnects: int = Field(default=2, ge=0, le=10)
     """How often the missing partitions are handed out again after the scheduler was lost."""
+
+    kubernetes: KubernetesOptions = KubernetesOptions()
+    """The cluster that is launched; only with `kind: kubernetes`."""
 
     @model_validator(mode="after")
     def _address_goes_with_kind(self) -> Self:
@@ -88,16 +92,25 @@ class Workers(Protocol):
         """
 
 
-def connect(options: ClusterOptions) -> AbstractContextManager[Workers]:
+def connect(options: ClusterOptions, partitions: Sequence[Partition]) -> AbstractContextManager[Workers]:
     """Return the workers that `options` describe; leaving the context removes what it launched.
 
+    Args:
+        options: The section `cluster`.
+        partitions: What they will score: it decides how many are launched.
+
     Raises:
+        ConfigError: With `kind: kubernetes` outside of a Job of the chart.
         NoCluster: When there is no cluster, or no worker, in time.
     """
     if options.kind == "local" and not options.processes:
         from batchscore.cluster.threads import threads
 
         return threads(options.workers)
+    if options.kind == "kubernetes":
+        from batchscore.cluster.launched import launched_workers
+
+        return launched_workers(options, partitions)
     from batchscore.cluster.processes import local_processes, scheduler_at
 
     return local_processes(options) if options.kind == "local" else scheduler_at(options)

@@ -44,7 +44,7 @@ class Credentials:
         """Return how the driver's Dask client connects: encrypted, and by certificates of this run alone."""
         from distributed import Security
 
-        return Security(  # type: ignore[no-untyped-call]
+        return Security(
             require_encryption=True,
             tls_ca_file=self.authority,
             tls_client_cert=self.driver.certificate,

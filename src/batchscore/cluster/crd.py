@@ -19,7 +19,7 @@ def check(cluster: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: With the path and the fact of every violation.
     """
-    from jsonschema import Draft7Validator  # type: ignore[import-untyped]
+    from jsonschema import Draft7Validator
 
     violations = sorted(
         f"{'.'.join(str(step) for step in error.absolute_path)}: {error.message[:200]}"

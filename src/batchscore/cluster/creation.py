@@ -30,7 +30,7 @@ class Created:
     """What driver and cluster prove themselves with; None without TLS."""
 
 
-def create(
+def create(  # noqa: PLR0913 - each is a thing of its own
     api: ApiServer,
     options: KubernetesOptions,
     identity: Identity,

@@ -153,18 +153,16 @@ class Launched:
 
         try:
             left = max(until - time.monotonic(), 0.1)
-            client = Client(  # type: ignore[no-untyped-call]
-                self.address, security=self.security, timeout=min(left, 10), set_as_default=False
-            )
+            client = Client(self.address, security=self.security, timeout=min(left, 10), set_as_default=False)
         except (OSError, TimeoutError):
             return None
         try:
             client.wait_for_workers(self.enough, timeout=max(until - time.monotonic(), 0.1))
         except TimeoutError:
-            client.close(timeout=2)  # type: ignore[no-untyped-call]
+            client.close(timeout=2)
             return None
         except BaseException:
-            client.close(timeout=2)  # type: ignore[no-untyped-call]
+            client.close(timeout=2)
             raise
         return client
 
@@ -208,7 +206,7 @@ class Launched:
 
 
 @contextmanager
-def launch(
+def launch(  # noqa: PLR0913 - each is a thing of its own
     options: KubernetesOptions,
     identity: Identity,
     workers: int,
