@@ -230,7 +230,7 @@ def _server() -> Any:
     return context
 
 
-def _drive(  # noqa: PLR0917 - the arguments of a process
+def _drive(
     argv: list[str],
     folder: str,
     out: str,
