@@ -64,14 +64,14 @@ def settings() -> dict[str, Any]:
 
 
 def adopt(names: Iterable[str]) -> None:
-    """Write what a library logs by way of `logging` as lines like ours, and nowhere else.
+    """Write the warnings that a library logs by way of `logging` as lines like ours, and nowhere else.
 
     Args:
         names: The library's loggers that have handlers of their own.
     """
     for name in names:
         theirs = logging.getLogger(name)
-        theirs.handlers = [_Bridge()]
+        theirs.handlers = [_Bridge(level=logging.WARNING)]
         theirs.propagate = False
 
 

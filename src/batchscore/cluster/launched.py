@@ -13,7 +13,8 @@ from batchscore.cluster import ClusterOptions, Workers
 from batchscore.cluster.job import Identity, identity_from
 from batchscore.cluster.kubernetes import Launched, launch
 from batchscore.cluster.options import workers_for
-from batchscore.cluster.processes import Distributed, settings
+from batchscore.cluster.processes import settings
+from batchscore.cluster.tasks import Distributed
 from batchscore.errors import ConfigError, NoCluster
 from batchscore.plan import Partition
 

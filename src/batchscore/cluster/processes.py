@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dask
-from distributed import Client, KilledWorker, LocalCluster, Security, WorkerPlugin, as_completed
-from distributed.client import FutureCancelledError
-from distributed.scheduler import NoValidWorkerError, NoWorkerError
+from distributed import Client, LocalCluster, Security
 
 from batchscore import logs
-from batchscore.cluster import ClusterOptions, ResultT, Workers, chunks
-from batchscore.errors import BatchscoreError, NoCluster, PartitionsFailed
-from batchscore.plan import Partition
-
-if TYPE_CHECKING:
-    from distributed import Future
-
-TASKS_PER_WORKER = 16
-"""Tasks of a chunk for each worker: the scheduler never holds more."""
-
-LOOK_SECONDS = 5.0
-"""How often the workers are counted."""
-LOGGERS = ("distributed", "distributed.client", "bokeh", "tornado", "tornado.application")
-"""Loggers that `distributed` gives a handler of its own."""
-
-_LOST = (FutureCancelledError, ConnectionError, OSError, TimeoutError)
-_NO_WORKERS = (NoWorkerError, NoValidWorkerError)
-_log = logs.logger(__name__)
-logs.adopt(LOGGERS)
+from batchscore.cluster import ClusterOptions, Workers
+from batchscore.cluster.tasks import LOGGERS, Distributed
+from batchscore.errors import NoCluster
 
 
 @contextmanager
@@ -98,6 +79,7 @@ def settings(options: ClusterOptions) -> Iterator[Mapping[str, Any]]:
             "OPENBLAS_NUM_THREADS": "1",
         },
     }
+    logs.adopt(LOGGERS)
     with dask.config.set(chosen):
         yield chosen
 
