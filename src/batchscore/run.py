@@ -120,6 +120,18 @@ def open_output(config: RunConfig) -> Store:
     return store
 
 
+def look_at_output(config: RunConfig) -> Store:
+    """Open the output root to look at it: nothing is probed, claimed or made.
+
+    Raises:
+        ConfigError: When another pipeline has it.
+        StorageFailed: When it can not be reached.
+    """
+    store = open_store(config.output.path, config.output.mode)
+    store.check_pipeline(config.pipeline)
+    return store
+
+
 def _publish_once(request: Request, store: Store, execution: Execution, progress: Progress) -> Result:
     with execution.watch("resolve"):
         checked = check_date(request.config, request.day)

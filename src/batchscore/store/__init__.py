@@ -128,13 +128,27 @@ class Store:
         try:
             self.root.create(layout.PIPELINE, seal({"pipeline": pipeline}))
         except Exists:
+            self._refuse_other(read_sealed(self.root, layout.PIPELINE)[0]["pipeline"], pipeline)
+
+    def check_pipeline(self, pipeline: str) -> None:
+        """Look whose root it is, and change nothing; one that nobody has claimed is anybody's.
+
+        Raises:
+            ConfigError: When another pipeline has it.
+        """
+        try:
             owner = read_sealed(self.root, layout.PIPELINE)[0]["pipeline"]
-            if owner != pipeline:
-                raise ConfigError(
-                    f"output.path '{self.url}' belongs to the pipeline '{owner}', not to '{pipeline}'",
-                    slug="OTHER-PIPELINE",
-                    remedy="give each pipeline an `output.path` of its own",
-                ) from None
+        except FileNotFoundError:
+            return
+        self._refuse_other(owner, pipeline)
+
+    def _refuse_other(self, owner: str, pipeline: str) -> None:
+        if owner != pipeline:
+            raise ConfigError(
+                f"output.path '{self.url}' belongs to the pipeline '{owner}', not to '{pipeline}'",
+                slug="OTHER-PIPELINE",
+                remedy="give each pipeline an `output.path` of its own",
+            )
 
     def head(self, date: str) -> Commit | None:
         """Return the newest commit of a date; None when nothing is published."""
