@@ -32,6 +32,8 @@ def probe_files(root: FileRoot) -> None:
     """
     with plain_errors("write", root.url):
         root.make_folder(Path(root.url))
+        if not Path(root.url).is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), root.url)
         passed = f"{layout.PROBES}/posix-{os.statvfs(root.url).f_fsid:x}.json"
     if is_there(root, passed):
         return
