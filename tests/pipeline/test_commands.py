@@ -337,7 +337,7 @@ def test_a_failed_run_is_resumed(world):
     resumed = world.run()
 
     assert (refused.code, failed.code, resumed.code) == (14, 13, 0)
-    assert "reused 2 finished partitions of an earlier attempt" in resumed.out
+    assert "reused 2 of 3 partitions, finished by an earlier attempt" in resumed.out
     assert world.predictions()["customer_id"].tolist()[200:] == rows["customer_id"].to_pylist()
 
 
