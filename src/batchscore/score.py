@@ -81,7 +81,7 @@ def attempt(job: Job, partition: Partition) -> PartitionOutcome | BatchscoreErro
         return error
     except Exception as error:  # noqa: BLE001 - an unforeseen error must reach the driver, with its traceback
         return BatchscoreError(
-            f"partition {partition.index} failed unexpectedly: {type(error).__name__}: {error}",
+            " ".join(f"partition {partition.index} failed unexpectedly: {type(error).__name__}: {error}".split()),
             slug="UNEXPECTED",
             remedy="report it with the traceback that `-v` prints",
             partition=partition.index,
