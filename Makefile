@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo flights churn test check format lock tools clean
+.PHONY: help setup demo flights churn test test-monitoring test-faults check format lock tools docs clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -47,6 +47,12 @@ churn: $(READY) ## build the churn example in build/churn and score its 128,734 
 test: $(READY) ## run the tests; what needs a tool that this machine lacks is skipped and named
 	@scripts/step.sh "tests" $(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
 
+test-monitoring: $(READY) ## alert rules, their mutants, dashboards and simulated history on real servers (minutes)
+	@scripts/step.sh "monitoring tests" $(BIN)/python -m pytest -n 2 --dist worksteal -m monitoring tests/monitoring $(PYTEST_ARGS)
+
+test-faults: $(READY) ## the whole of the fault tests (up to an hour)
+	@scripts/step.sh "fault tests" $(BIN)/python -m pytest -m faults $(PYTEST_ARGS)
+
 tools: ## put helm and kubectl into .tools/bin, for the tests of the chart
 	@scripts/step.sh "helm and kubectl" scripts/tools.sh
 
@@ -55,6 +61,9 @@ check: $(READY) ## lint, format, types, import contracts
 	@scripts/step.sh "format" $(BIN)/ruff format --check .
 	@scripts/step.sh "types" $(BIN)/mypy
 	@scripts/step.sh "import contracts" $(BIN)/lint-imports
+
+docs: $(READY) ## write what is generated from the code: exit codes, commands, metrics, the config's reference and schema
+	@scripts/step.sh "generated pages" $(BIN)/python -m tools.docs
 
 format: $(READY) ## format the code and mend what lint can mend
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .

@@ -108,7 +108,7 @@ class _Handler(BaseHTTPRequestHandler):
                 time.sleep(0.3)
             self._forward(body, kind)
 
-    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _pass  # noqa: N815 - names that the server looks up
+    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _pass
 
     def _forward(self, body: bytes, kind: str | None) -> None:
         status, headers, answer = self._ask(body)

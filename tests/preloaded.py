@@ -11,8 +11,6 @@ import joblib
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.dataset
-import pyarrow.parquet
 import scipy.special
 import sklearn.calibration
 import sklearn.compose
@@ -31,7 +29,6 @@ import batchscore.cluster.threads
 import batchscore.metrics.push
 import batchscore.model.joblib
 import batchscore.store.probe
-
 
 batchscore.check.versions()  # what it looks up is looked up once
 

@@ -69,7 +69,7 @@ def _write_file(options: Options, path: Path, start: int, stop: int) -> None:
 
 
 def _build_model(options: Options) -> None:
-    from examples.churn.train import TRAINED_UNTIL, train  # noqa: PLC0415 - a second build need not import scikit-learn
+    from examples.churn.train import TRAINED_UNTIL, train
 
     digest = folder.write_model(options.root / MODEL, train(options.model))
     folder.write_yaml(options.root / SCHEMA, _schema())

@@ -65,7 +65,7 @@ def build(options: Options) -> list[str]:
 
 def _build_model(options: Options, rows: pd.DataFrame) -> list[str]:
     """Train, measure, and write the model, its report, its schema and the config that pins it."""
-    from examples.flights.train import assess, train  # noqa: PLC0415 - a second build need not import scikit-learn
+    from examples.flights.train import assess, train
 
     pipeline = train(rows)
     report = assess(pipeline, rows, THRESHOLD)

@@ -21,6 +21,7 @@ from batchscore.model import ModelOptions, ModelRef
 from batchscore.parts import ROW_GROUP_ROWS, WRITER
 from batchscore.plan import Plan, split
 from batchscore.preprocess import ARROW_TYPES, QUARANTINE_COLUMNS, check_columns, extra_columns, raise_violations
+from batchscore.reference import Reference, check_reference, read_reference
 from batchscore.schema import FeatureSchema, read_schema
 
 DECIDING_LIBRARIES = ("numpy", "pyarrow", "scikit-learn", "scipy", "joblib", "pandas")
@@ -53,6 +54,8 @@ class Checked:
     """What will be read and scored, and the identity of the result."""
     model: ModelRef
     """The verified model."""
+    drift_reference: Reference | None
+    """The pinned reference that drift is measured against, if there is one."""
 
     @property
     def snapshot_name(self) -> str:
@@ -151,6 +154,7 @@ def _checked(
     reference = verified.result()
     types = column_types(schema, carried)
     _check_names_out(config, reference, types, carried)
+    drift_reference = _read_drift_reference(config, schema)
     return Checked(
         config=config,
         day=day,
@@ -163,6 +167,7 @@ def _checked(
         ignored=extra_columns(footers, schema, id_column=id_column, passthrough=passthrough),
         plan=plan,
         model=reference,
+        drift_reference=drift_reference,
     )
 
 
@@ -232,6 +237,24 @@ def _check_names_out(
             slug="DUPLICATE-COLUMN",
             remedy="check output.passthrough, postprocess.flag and the columns that rules set",
         )
+
+
+def _read_drift_reference(config: RunConfig, schema: FeatureSchema) -> Reference | None:
+    """Read the pinned reference before anything is scored; None without one."""
+    pinned = config.drift.reference
+    if pinned is None:
+        return None
+    try:
+        content = sources.read(pinned.path)
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"the drift reference '{pinned.path}' is missing",
+            slug="REFERENCE-MISSING",
+            remedy="check `drift.reference.path`; `batchscore reference create` writes one",
+        ) from error
+    reference = read_reference(content, sha256=pinned.sha256, source=pinned.path)
+    check_reference(reference, schema, source=pinned.path)
+    return reference
 
 
 def _version(package: str) -> str:

@@ -22,7 +22,7 @@ from batchscore.plan import PartitionOptions
 from batchscore.postprocess import CalibrationOptions, PostprocessOptions
 from batchscore.preprocess import RowsOptions
 from batchscore.store import OutputOptions
-from batchscore.strict import TAG, Section, parse_section, parse_yaml, sections_of
+from batchscore.strict import TAG, Section, parse_section, parse_yaml, require_mapping, sections_of
 
 NAME = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 """What a pipeline or an environment may be called: it stands in outputs, metrics, logs and Kubernetes names."""
@@ -98,27 +98,28 @@ def deciding_keys(config: RunConfig, model: ModelOptions) -> dict[str, Any]:
         model: The model that is valid on the date.
 
     Left out are keys that only say where things are, who works, and what is watched; what an artifact holds counts
-    by its digest.
+    by its digest. A key that has its default is left out too, so that a new key of a later version does not turn
+    every published date into another plan.
     """
-    everything = config.model_dump(mode="json", by_alias=True)
+    sections = {"calibration": config.calibration, "postprocess": config.postprocess, "rows": config.rows}
+    chosen = {
+        name: section.model_dump(mode="json", exclude_defaults=True) for name, section in sections.items() if section
+    }
     return {
-        "snapshot.id": everything["snapshot"]["id"],
+        "snapshot.id": config.snapshot.id,
         "model.version": model.version,
         "model.output": model.output,
         "model.positive_class": model.positive_class,
-        **_prefixed("calibration", everything["calibration"], leave_out=("path",)),
-        **_prefixed("postprocess", everything["postprocess"]),
-        **_prefixed("rows", everything["rows"]),
-        "output.passthrough": everything["output"]["passthrough"],
-        "output.single_file": everything["output"]["single_file"],
-        "partition.rows": everything["partition"]["rows"],
+        **{
+            f"{name}.{key}": value
+            for name, section in chosen.items()
+            for key, value in section.items()
+            if (name, key) != ("calibration", "path")
+        },
+        "output.passthrough": config.output.model_dump(mode="json")["passthrough"],
+        "output.single_file": config.output.single_file,
+        "partition.rows": config.partition.rows,
     }
-
-
-def _prefixed(prefix: str, section: Mapping[str, Any] | None, leave_out: Sequence[str] = ()) -> dict[str, Any]:
-    if section is None:
-        return {prefix: None}
-    return {f"{prefix}.{key}": value for key, value in section.items() if key not in leave_out}
 
 
 def _read(path: str) -> Mapping[str, Any]:
@@ -130,10 +131,7 @@ def _read(path: str) -> Mapping[str, Any]:
             slug="FILE",
             remedy="check the path given to --config; it is relative to the working directory",
         ) from error
-    content = parse_yaml(text, source=path)
-    if not isinstance(content, Mapping):
-        raise ConfigError(f"{path} must hold a mapping of keys", slug="TYPE", remedy="write `key: value` lines")
-    return content
+    return require_mapping(parse_yaml(text, source=path), source=path)
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+UNKNOWN_STATE = "Nothing is half published: the same command finds out what was written, and resumes."
+"""The state after an error that may have come in the middle of publishing."""
+
 
 class BatchscoreError(Exception):
     """An error that a user can act on.
@@ -22,6 +25,8 @@ class BatchscoreError(Exception):
 
     exit_code: ClassVar[int] = 1
     family: ClassVar[str] = "BUG"
+    state: ClassVar[str] = "Nothing was published."
+    """What was and was not done, printed last; a `state` in the context says it better for one error."""
 
     def __init__(self, message: str, *, slug: str = "", remedy: str = "", **context: object) -> None:
         super().__init__(message)
@@ -58,7 +63,7 @@ class UsageError(BatchscoreError):
 
 
 class DifferencesFound(BatchscoreError):
-    """`verify`, `replay`, `diff` or `why` found a difference."""
+    """`verify`, `replay` or `diff` found a difference."""
 
     exit_code, family = 3, "DIFFERENCES"
 
@@ -139,6 +144,7 @@ class StorageFailed(BatchscoreError):
     """Storage or network failed after all retries; the outcome may be unknown."""
 
     exit_code, family = 23, "STORAGE"
+    state = UNKNOWN_STATE
 
 
 class PartitionsFailed(BatchscoreError):
@@ -151,12 +157,14 @@ class Interrupted(BatchscoreError):
     """The run was interrupted (SIGINT); it can be resumed."""
 
     exit_code, family = 130, "INTERRUPTED"
+    state = UNKNOWN_STATE
 
 
 class Terminated(BatchscoreError):
     """The run was terminated (SIGTERM); it can be resumed."""
 
     exit_code, family = 143, "TERMINATED"
+    state = UNKNOWN_STATE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,7 +212,7 @@ EXIT_CODES: tuple[ExitCode, ...] = (
         "differences",
         "",
         retriable=False,
-        meaning="`verify`, `replay`, `diff --exit-code` or `why` found a difference.",
+        meaning="`verify`, `replay` or `diff --exit-code` found a difference.",
         remedy="Read which file, row or column it names.",
     ),
     _row(

@@ -239,6 +239,7 @@ def refusal(verdicts: Sequence[Verdict], *, date: str) -> Held | None:
             f"the run of {date} is held, {reasons}",
             slug="HOLD",
             remedy=f"look at it, then `batchscore release --date {date} --reason TEXT` or `batchscore discard`",
+            state="Nothing was published; the run is kept as it was scored.",
             **context,
         )
     return Held(

@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from batchscore import gate, ledger, sources
+from batchscore import gate, ledger
 from batchscore.check import Checked
 from batchscore.drift import drift_all
-from batchscore.errors import ConfigError, Held
+from batchscore.errors import Held
 from batchscore.gate import Verdict
 from batchscore.history import VolumeBaseline, next_deadline, volume_baseline
-from batchscore.reference import Reference, read_reference
 from batchscore.report import Totals
 from batchscore.store import Store
 
@@ -112,29 +111,8 @@ def volume_record(baseline: VolumeBaseline) -> dict[str, Any]:
     }
 
 
-def read_drift_reference(checked: Checked) -> Reference | None:
-    """Read the pinned drift reference; None without one.
-
-    Raises:
-        ConfigError: When it is missing or not the pinned one.
-    """
-    pinned = checked.config.drift.reference
-    if pinned is None:
-        return None
-    try:
-        content = sources.read(pinned.path)
-    except FileNotFoundError as error:
-        raise ConfigError(
-            f"the drift reference '{pinned.path}' is missing",
-            slug="REFERENCE-MISSING",
-            remedy="check `drift.reference.path`; `batchscore reference create` writes one",
-        ) from error
-    return read_reference(content, sha256=pinned.sha256, source=pinned.path)
-
-
 def _drift(checked: Checked, totals: Totals) -> dict[str, Any] | None:
-    reference = read_drift_reference(checked)
-    pinned = checked.config.drift.reference
+    reference, pinned = checked.drift_reference, checked.config.drift.reference
     if reference is None or pinned is None:
         return None
     features = {name: found.record() for name, found in drift_all(reference.features, totals.features).items()}

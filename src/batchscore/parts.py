@@ -179,6 +179,10 @@ def _canonical_buffers(array: pa.Array) -> list[bytes]:
         return [*nulls, lengths.tobytes(), text[start:stop].to_pybytes() if text else b""]
     if pa.types.is_boolean(array.type):
         return [*nulls, _bits(pc.fill_null(array, fill_value=False)).tobytes()]
+    if pa.types.is_list(array.type):
+        # flatten skips what lies under nulls, so that only values count.
+        lengths = values_of(pc.fill_null(pc.list_value_length(array), 0), np.int32)
+        return [*nulls, lengths.tobytes(), *_canonical_buffers(array.flatten())]
     width = array.type.bit_width // 8
     values = values_of(array, np.dtype(f"V{width}"))
     if array.null_count:

@@ -16,7 +16,7 @@ import pyarrow as pa
 from batchscore.check import check_date
 from batchscore.config import RunConfig
 from batchscore.execution import Clock
-from batchscore.parts import canonical_table
+from batchscore.parts import canonical_table, logical_digest
 from batchscore.plan import Difference, differences
 from batchscore.run import Progress, Request, run_privately
 from batchscore.store import Published, Store, open_store
@@ -129,9 +129,10 @@ def first_difference(old: pa.Table, new: pa.Table, id_column: str) -> Mismatch |
 
 
 def _first_row(old: pa.ChunkedArray, new: pa.ChunkedArray) -> int | None:
-    one, other = (canonical_table(pa.table({"c": column})).column("c").chunk(0) for column in (old, new))
-    if one.equals(other, nan_aware=True):
+    tables = [canonical_table(pa.table({"c": column})) for column in (old, new)]
+    if logical_digest(tables[0]) == logical_digest(tables[1]):
         return None
+    one, other = (table.column("c").chunk(0) for table in tables)
     if one.type != other.type:
         return 0
     left, right = (["NaN" if value != value else value for value in array.to_pylist()] for array in (one, other))  # noqa: PLR0124 - only a NaN is not itself

@@ -20,12 +20,11 @@ from batchscore.execution import Clock, Execution, metadata_document
 from batchscore.judge import Judgement, judge
 from batchscore.logs import bind, logger
 from batchscore.metrics import Attempt, Group, Outcome, Pusher, RunType
-from batchscore.notify import notify
 from batchscore.parts import concatenate
 from batchscore.preprocess import check_budget
 from batchscore.report import PartitionOutcome, Totals
 from batchscore.score import Job, attempt
-from batchscore.store import Commit, Holder, Publication, Published, Store, open_store
+from batchscore.store import Commit, Holder, Publication, Published, Store, notify, open_store
 
 Progress = Callable[[int, int], None]
 """Told the rows that are done and the rows in all."""
@@ -117,6 +116,18 @@ def open_output(config: RunConfig) -> Store:
     store = open_store(config.output.path, config.output.mode)
     store.probe()
     store.claim_pipeline(config.pipeline)
+    return store
+
+
+def look_at_output(config: RunConfig) -> Store:
+    """Open the output root to look at it: nothing is probed, claimed or made.
+
+    Raises:
+        ConfigError: When another pipeline has it.
+        StorageFailed: When it can not be reached.
+    """
+    store = open_store(config.output.path, config.output.mode)
+    store.check_pipeline(config.pipeline)
     return store
 
 
@@ -232,12 +243,14 @@ def facts_of(checked: Checked) -> dict[str, Any]:
 
 
 def tell(config: RunConfig, commit: Commit) -> None:
-    """Notify others of a commit, as `output.notify` says; the outcome goes to the log."""
-    told = notify(config.output.notify, config.pipeline, commit)
-    if told.status == "failed":
-        _log.warning("notification failed", detail=told.detail)
-    elif told.status == "sent":
-        _log.info("notified", where=told.detail)
+    """Notify others of a commit, as `output.notify` says; a failure is a warning."""
+    if config.output.notify is None:
+        return
+    failed = notify(config.output.notify, commit)
+    if failed:
+        _log.warning("notification failed", detail=failed)
+    else:
+        _log.info("notified", kind=config.output.notify.kind)
 
 
 def job_of(checked: Checked, store: Store, run_id: str) -> Job:

@@ -6,6 +6,7 @@ import traceback
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -81,12 +82,20 @@ def attempt(job: Job, partition: Partition) -> PartitionOutcome | BatchscoreErro
         return error
     except Exception as error:  # noqa: BLE001 - an unforeseen error must reach the driver, with its traceback
         return BatchscoreError(
-            " ".join(f"partition {partition.index} failed unexpectedly: {type(error).__name__}: {error}".split()),
-            slug="UNEXPECTED",
+            # Not the library's own words: they may quote a value of a row.
+            f"partition {partition.index} failed unexpectedly: {type(error).__name__} in {_place(error)}",
+            slug="PARTITION",
             remedy="report it with the traceback that `-v` prints",
             partition=partition.index,
             traceback=traceback.format_exc(),
         )
+
+
+def _place(error: Exception) -> str:
+    """Return file and line of ours in which an error came up."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "batchscore" in Path(frame.filename).parts] or frames
+    return f"{Path(ours[-1].filename).name} line {ours[-1].lineno}"
 
 
 def score_partition(job: Job, partition: Partition) -> PartitionOutcome:
@@ -272,7 +281,7 @@ def _check_inputs_unchanged(report: PartitionReport) -> None:
         if digest_of_ranges(item.path, item.ranges) != item.sha256:
             raise SnapshotCorrupt(
                 f"'{item.path}' has changed since partition {report.index} was scored in an earlier attempt",
-                slug="CHANGED",
+                slug="CHANGED-SINCE-SCORED",
                 remedy="a snapshot must not change; restore it, or have it delivered under another date",
                 path=item.path,
             )

@@ -38,7 +38,7 @@ class _UniqueKeyLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: 
 def _mapping(loader: Any, node: yaml.MappingNode) -> dict[str, Any]:
     seen: dict[Any, int] = {}
     for key_node, _ in node.value:
-        key = loader.construct_object(key_node, deep=True)
+        key = _key(loader, key_node)
         line = key_node.start_mark.line + 1
         if key in seen:
             raise ConfigError(
@@ -48,7 +48,13 @@ def _mapping(loader: Any, node: yaml.MappingNode) -> dict[str, Any]:
             )
         seen[key] = line
     loader.flatten_mapping(node)
-    return {loader.construct_object(k, deep=True): loader.construct_object(v, deep=True) for k, v in node.value}
+    return {_key(loader, k): loader.construct_object(v, deep=True) for k, v in node.value}
+
+
+def _key(loader: Any, node: yaml.Node) -> Any:
+    """Return a key; the word `null` is one like any other, such as in a rule's condition `null: true`."""
+    key = loader.construct_object(node, deep=True)
+    return node.value if key is None and node.value else key
 
 
 _UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
@@ -69,9 +75,18 @@ def parse_yaml(text: str, *, source: str) -> Any:
         return yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - a subclass of the safe loader
     except ConfigError as error:
         raise ConfigError(f"{source}: {error.message}", slug=error.slug, remedy=error.remedy) from None
-    except (yaml.YAMLError, ValueError, TypeError) as error:
-        fact = " ".join(str(error).split())
-        raise ConfigError(f"{source} is not valid YAML: {fact}", slug="YAML", remedy="mend the syntax") from error
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        raise ConfigError(f"{source} is not valid YAML: {_yaml_fact(error)}", slug="YAML", remedy="mend it") from None
+
+
+def _yaml_fact(error: Exception) -> str:
+    """Say what is wrong and where, without the text around it, which may hold a secret."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return " ".join(str(error).split())
+    mark = error.problem_mark
+    return f"line {mark.line + 1}, column {mark.column + 1}: {' '.join(str(error.problem).split())}"
 
 
 def parse_section(model: type[SectionT], content: Any, *, source: str) -> SectionT:
@@ -85,12 +100,7 @@ def parse_section(model: type[SectionT], content: Any, *, source: str) -> Sectio
     Raises:
         ConfigError: With every violation, each by its key's path, the fact, and the nearest right name.
     """
-    if not isinstance(content, Mapping):
-        raise ConfigError(
-            f"{source} must hold a mapping of keys, not {_kind(content)}",
-            slug="TYPE",
-            remedy="write `key: value` lines",
-        )
+    require_mapping(content, source=source)
     try:
         return model.model_validate(content)
     except ValidationError as error:
@@ -101,6 +111,21 @@ def parse_section(model: type[SectionT], content: Any, *, source: str) -> Sectio
             remedy="`batchscore validate` checks the file again; every key is explained in config/reference.yaml",
             keys=[key_path(item["loc"]) for item in error.errors(include_url=False)],
         ) from None
+
+
+def require_mapping(content: Any, *, source: str) -> Mapping[str, Any]:
+    """Return `content` when it is a mapping.
+
+    Raises:
+        ConfigError: When it is something else.
+    """
+    if isinstance(content, Mapping):
+        return content
+    raise ConfigError(
+        f"{source} must hold a mapping of keys, not {_kind(content)}",
+        slug="MAPPING",
+        remedy="write `key: value` lines",
+    )
 
 
 def key_paths(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
@@ -130,11 +155,18 @@ def _explain(model: type[BaseModel], item: Any) -> tuple[str, str]:
         return f"unknown key '{path}'{_nearest(model, path)}", "UNKNOWN-KEY"
     if item["type"] == "missing":
         return f"the key '{path}' is missing", "MISSING-KEY"
-    given = item["input"]
-    fact = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    quoted = "" if isinstance(given, Mapping | list) else f" (it is {given!r}, {_kind(given)})"
-    hint = _text_hint(item["type"], given)
-    return f"the key '{path}' {fact}{quoted}{hint}", "VALUE" if item["type"] == "value_error" else "TYPE"
+    given, kind = item["input"], item["type"]
+    fact = item["msg"].removeprefix("Value error, ").removeprefix("Input ").removeprefix("String ")
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        fact = "must hold keys of its own"
+    quoted = "" if isinstance(given, Mapping | list) or _may_be_secret(given) else f" (it is {given!r}, {_kind(given)})"
+    named = f"the key '{path}' " if path else ""
+    return f"{named}{fact}{quoted}{_text_hint(kind, given)}", "VALUE" if kind == "value_error" else "TYPE"
+
+
+def _may_be_secret(given: object) -> bool:
+    """Whether a text is an address that may carry a password or a signature."""
+    return isinstance(given, str) and "://" in given and any(sign in given for sign in "@?")
 
 
 def _text_hint(kind: str, given: object) -> str:
@@ -143,13 +175,15 @@ def _text_hint(kind: str, given: object) -> str:
 
 
 def _nearest(model: type[BaseModel], path: str) -> str:
-    known = [known for known in key_paths(model) if known.count(".") == path.count(".")]
-    *_, last = path.split(".")
-    by_last = {name.rsplit(".", 1)[-1]: name for name in key_paths(model)}
-    near = difflib.get_close_matches(path, known, n=1, cutoff=0.75) or [
-        by_last[name] for name in difflib.get_close_matches(last, list(by_last), n=1, cutoff=0.75)
-    ]
-    return f"; did you mean '{near[0]}'?" if near else ""
+    parts = path.split(".")
+    section = ".".join(part for part in parts[:-1] if not part.isdecimal())
+    beside = [key.rsplit(".", 1)[-1] for key in key_paths(model) if key.rpartition(".")[0] == section]
+    near = difflib.get_close_matches(parts[-1], beside, n=1, cutoff=0.75)
+    if near:
+        return f"; did you mean '{'.'.join([*parts[:-1], near[0]])}'?"
+    elsewhere = {key.rsplit(".", 1)[-1]: key for key in key_paths(model)}
+    near = difflib.get_close_matches(parts[-1], list(elsewhere), n=1, cutoff=0.75)
+    return f"; did you mean '{elsewhere[near[0]]}'?" if near else ""
 
 
 def _kind(value: object) -> str:

@@ -4,7 +4,10 @@
 set -euo pipefail
 . "$(dirname "$0")/places.sh"
 
-store=(--root "$images/store/root" --runroot "$images/store/run" --storage-driver overlay)
+# podman takes no run folder of more than 50 characters; nothing in it outlives this script.
+running=$(mktemp -d "${TMPDIR:-/tmp}/bsimages.XXXXXX")
+trap 'rm -rf "$running"' EXIT
+store=(--root "$images/store" --runroot "$running" --storage-driver overlay)
 rootfs=$images/rootfs
 
 if [ ! -e "$rootfs/.whole" ]; then
@@ -47,7 +50,7 @@ mkdir -p "$images/monitoring"
 cp "$(command -v prometheus-pushgateway)" "$(command -v prometheus)" "$images/monitoring/"
 build monitoring:test "$here/images/Dockerfile.monitoring" "$images/monitoring"
 
-rm -f "$images/images.tar"
+rm -rf "$images/images.tar" "$images/store/libpod" # podman remembers the run folder there, and no image
 podman "${store[@]}" save -q -m -o "$images/images.tar" \
   localhost/batchscore:test localhost/dask-operator:test localhost/monitoring:test
 step "archive of $(du -m "$images/images.tar" | cut -f1) MiB"

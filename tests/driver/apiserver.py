@@ -196,7 +196,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self._answer(code, answer)
 
-    do_GET = do_POST = do_DELETE = _serve  # noqa: N815 - the base class's names
+    do_GET = do_POST = do_DELETE = _serve
 
     def _answer(self, code: int, body: Object | str) -> None:
         content = (body if isinstance(body, str) else json.dumps(body)).encode()

@@ -75,8 +75,10 @@ VOLUME = (
         words=(
             5.0 + 5 / 60,
             "churn (prod) scored 160.1% of its weekday baseline",
-            "1601 rows were scored; 1000 is the median of the same weekday. "
-            "The snapshot may hold a day twice, or a new source.",
+            (
+                "1601 rows were scored; 1000 is the median of the same weekday. "
+                "The snapshot may hold a day twice, or a new source."
+            ),
         ),
     ),
     case(HIGH, "exactly at the limit", rows(1600), quiet()),

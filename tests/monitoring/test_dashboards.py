@@ -26,19 +26,23 @@ EVERY_BOARD = pytest.mark.parametrize("board", BOARDS)
 
 
 def panels(board: str) -> list[dict[str, Any]]:
+    """Return a board's panels."""
     return [inner for panel in BOARDS[board]["panels"] for inner in (panel, *(panel.get("panels") or ()))]
 
 
 def drawn(board: str) -> list[dict[str, Any]]:
+    """Return the panels that draw something."""
     return [panel for panel in panels(board) if panel["type"] != "row"]
 
 
 def expressions(board: str) -> list[str]:
+    """Return all queries of a board."""
     notes = [note["expr"] for note in BOARDS[board].get("annotations", {}).get("list", ()) if note.get("expr")]
     return [target["expr"] for panel in drawn(board) for target in panel["targets"]] + notes
 
 
 def chosen(expression: str) -> str:
+    """Put values in the place of the board's variables."""
     return (
         expression.replace('=~"$environment"', '=~".*"').replace("$environment", "prod").replace("$pipeline", "churn")
     )
@@ -98,6 +102,7 @@ def test_the_layout_holds(board: str) -> None:
 
 
 def overlap(one: dict[str, int], other: dict[str, int]) -> bool:
+    """Whether two panels lie on one another."""
     return (
         one["x"] < other["x"] + other["w"]
         and other["x"] < one["x"] + one["w"]

@@ -136,6 +136,7 @@ def test_a_start_is_two_numbers() -> None:
 
 
 def widest() -> tuple[Samples, ...]:
+    """Return the most samples that a run can push."""
     names = [f"customer_feature_{place:03d}" for place in range(200)]
     profiles = {name: documents.profile() for name in names}
     drift = {name: {"psi": 0.123456789} for name in names}

@@ -33,6 +33,7 @@ REJECT = Reject(
 
 
 def report(**changes: Any) -> str:
+    """Render the report of the example documents."""
     meta = documents.metadata(gates=[BREACH], warnings=["the snapshot has an extra column 'tail'"], **changes)
     return render_report(documents.summary(counts={"rule cap": 12}), meta, MANIFEST, DAYS, rejects=[REJECT] * 150)
 
@@ -144,6 +145,7 @@ def contrast(one: str, other: str) -> float:
 
 
 def luminance(colour: str) -> float:
+    """Return a colour's relative luminance, by WCAG 2.1."""
     parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
     linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
     return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))

@@ -23,14 +23,17 @@ FAILED = Attempt(started=1_000.0, ended=1_060.0, attempts=2, reason="input", tim
 
 
 def pusher(url: str | None, *, key: Group = KEY, **options: Any) -> Pusher:
+    """Make a pusher of one address."""
     return Pusher(MetricsOptions(pushgateway=url, **options), key)
 
 
 def push(url: str, **changes: Any) -> Outcome:
+    """Push a success and return its outcome."""
     return pusher(url).success(documents.summary(**changes), documents.metadata())
 
 
 def named(series: dict[str, float], name: str) -> dict[str, float]:
+    """Return the series of one metric."""
     return {key: value for key, value in series.items() if re.match(rf"{name}\b", key)}
 
 

@@ -24,6 +24,7 @@ RUNBOOKS = {name: rule["annotations"]["runbook"] for name, rule in ALERTS.items(
 
 
 def cases_of(alert: str) -> list[Case]:
+    """Return the cases of one alert."""
     return [case for case in CASES if case.about == alert]
 
 

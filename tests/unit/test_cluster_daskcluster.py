@@ -115,6 +115,14 @@ def test_values_reach_the_pods() -> None:
     assert container["workingDir"] == "/data"
 
 
+@pytest.mark.parametrize(("group", "mode"), [(10001, 0o440), (None, 0o444)])
+def test_certificates_can_be_read(group: int | None, mode: int) -> None:
+    """The kubelet writes Secrets as root: the pod's user reads them by the volumes' group, or without one as anybody."""
+    volumes = _build(fs_group=group)["spec"]["worker"]["spec"]["volumes"]
+
+    assert [one["secret"]["defaultMode"] for one in volumes if one["name"] == "tls"] == [mode]
+
+
 def test_without_tls() -> None:
     """Without TLS there is no Secret to mount and no setting that asks for encryption."""
     spec = _build(tls=False)["spec"]["scheduler"]["spec"]

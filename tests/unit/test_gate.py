@@ -150,6 +150,7 @@ def test_the_gravest_verdict_decides() -> None:
         "a drop of more than volume.max_drop 40%",
         slug="HOLD",
         remedy="look at it, then `batchscore release --date 2013-02-08 --reason TEXT` or `batchscore discard`",
+        state="Nothing was published; the run is kept as it was scored.",
         gates=["volume"],
     )
     refused = refusal([held, failed], date="2013-02-08")

@@ -94,7 +94,7 @@ def test_scores_are_the_estimators_own(kind, record_property):
     if own.ndim == 2 and own.shape[1] == 2:
         own, once = own[:, 1], once[:, 1]
     equal = (once.reshape(scores.shape) == scores).all(axis=1).mean()
-    record_property("share of rows bit-equal to one call", equal)
+    record_property("share of rows bit-equal to one call", float(equal))
     print(f"{kind}: {equal:.1%} of rows bit-equal to one call over the frame")
 
     assert scores.tobytes() == np.ascontiguousarray(own).tobytes()

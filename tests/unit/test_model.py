@@ -107,8 +107,6 @@ def pipeline():
         ({"schema_sha256": "sha256:" + "a" * 64}, "64 lowercase hexadecimal digits"),
         ({"golden": {"path": "g.parquet", "sha256": "b"}}, "64 lowercase hexadecimal digits"),
         ({"golden": {"path": "g.parquet"}}, "the key 'golden.sha256' is missing"),
-        ({"compiled": {"mode": "on"}}, "the key 'compiled.mode'"),
-        ({"compiled": {"sha256": "x"}}, "64 lowercase hexadecimal digits"),
         ({"trained_until": "2013-1-31"}, "must be an ISO date"),
         ({"trained_until": "20130131"}, "must be an ISO date"),
         ({"output": "probabilities"}, "the key 'output'"),

@@ -39,7 +39,9 @@ def test_zero_sign_and_nan_payload_do_not_change_bytes():
     """Negative zero and the payload of a NaN are normalised away."""
     odd_nan = np.frombuffer(np.uint64(0x7FF8000000000123).tobytes(), np.float64)[0]
 
-    assert parts.serialise(pa.table({"x": [0.0, np.nan]})) == parts.serialise(pa.table({"x": np.array([-0.0, odd_nan])}))
+    assert parts.serialise(pa.table({"x": [0.0, np.nan]})) == parts.serialise(
+        pa.table({"x": np.array([-0.0, odd_nan])})
+    )
 
 
 def test_garbage_under_nulls_does_not_change_the_digest():

@@ -89,8 +89,8 @@ DRIFT: dict[str, tuple[Callable[[pa.Table], pa.Table], str | None]] = {
     "1e308": (lambda t: put(t, "f", [1e308] + [0.0] * 5), "f: above-max"),
     "negative": (lambda t: put(t, "n", [-1, 1, 2, 3, 4, 5], pa.int64()), "n: below-min"),
     "stranger": (lambda t: put(t, "c", ["z", *"ababa"]), "c: not-in-categories"),
-    "null-id": (lambda t: put(t, "id", [None, *"bcdef"]), "1 ids are null"),
-    "twice": (lambda t: put(t, "id", [*"ybcdey"]), "1 ids stand in an earlier row already"),
+    "null-id": (lambda t: put(t, "id", [None, *"bcdef"]), "1 id is null"),
+    "twice": (lambda t: put(t, "id", [*"ybcdey"]), "1 id is that of an earlier row"),
 }
 DRIFT["id-float"] = (DRIFT["id-float"][0], "the id column 'id' must be text or whole numbers and is float64")
 

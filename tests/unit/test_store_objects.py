@@ -124,6 +124,28 @@ def test_missing_bucket_is_said(through: Callable[[Faults], ObjectRoot]):
     assert "\n" not in caught.value.message
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        "commits/2013-02-08/000001.json",
+        "part-00001.json",
+        "part-00001.ids",
+        "part-00001-",
+        "pipeline.json",
+        "/manifest.json",
+    ],
+)
+def test_own_file_that_always_comes_back_changed_at_first_stays_ours(through: Callable[[Faults], ObjectRoot], key: str):
+    """Not even two equal reads of changed bytes make our own file another's: its own digest decides."""
+    faults = scripted(("PUT", key, "lost-answer"), *[("GET", key, "flipped-byte")] * 3)
+    store = Store(through(faults))
+    commit = run(store, make_plan(), 2).commit
+
+    assert faults.injected["flipped-byte"] >= 2
+    assert store.commits(DATE) == (commit,)
+    assert store.verify(DATE).problems == ()
+
+
 @pytest.mark.parametrize("kind", ["short-body", "flipped-byte", "lost-answer", "unavailable"])
 def test_commit_is_read_right_or_again(through: Callable[[Faults], ObjectRoot], kind: str):
     """A commit record whose bytes change on the way is read again."""

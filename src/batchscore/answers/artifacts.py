@@ -15,13 +15,13 @@ from batchscore.errors import ModelError, StorageFailed, UsageError
 from batchscore.metrics import Group, Outcome, Pusher, RunType
 from batchscore.model.inspect import inspect
 from batchscore.reference import check_reference, fold_reference
-from batchscore.run import open_output
+from batchscore.run import look_at_output
 from batchscore.text import Answer
 
 
 def metrics_show(config_files: Sequence[str], given_date: str) -> Answer:
     """Render what a published date pushes."""
-    published = open_output(load_config(config_files)).published(parse_day(given_date).isoformat())
+    published = look_at_output(load_config(config_files)).published(parse_day(given_date).isoformat())
     samples = metrics.samples(published.document("summary_metrics.json"), published.document("metadata.json"))
     rendered = metrics.render(samples)
     return Answer(text=rendered.rstrip("\n"), document={"date": given_date, "metrics": rendered})
@@ -30,7 +30,7 @@ def metrics_show(config_files: Sequence[str], given_date: str) -> Answer:
 def metrics_push(config_files: Sequence[str], given_date: str) -> Answer:
     """Push a published date's metrics again, from its files alone."""
     config = load_config(config_files)
-    published = open_output(config).published(parse_day(given_date).isoformat())
+    published = look_at_output(config).published(parse_day(given_date).isoformat())
     summary, metadata = published.document("summary_metrics.json"), published.document("metadata.json")
     pusher = _pusher(config, metadata["run_type"])
     return _pushed(pusher.success(summary, metadata), f"the metrics of {given_date}")
@@ -47,7 +47,7 @@ def reference_create(
 ) -> Answer:
     """Fold published summaries into a reference and write it."""
     config = load_config(config_files)
-    store = open_output(config)
+    store = look_at_output(config)
     begin, end = parse_day(first).isoformat(), parse_day(last).isoformat()
     dates = [day for day in store.dates() if begin <= day <= end]
     summaries = {day: store.published(day).document("summary_metrics.json") for day in dates}

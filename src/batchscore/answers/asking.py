@@ -23,6 +23,9 @@ from batchscore.run import Progress, Request
 from batchscore.store import Commit, Store, holder
 from batchscore.text import Answer
 
+FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2999, 12, 31)
+"""Dates that can be scored: schedules and baselines look some years to both sides, and the calendar has ends."""
+
 _log = logger(__name__)
 
 
@@ -39,6 +42,10 @@ def parse_day(given: str) -> date:
     if day is None or day.isoformat() != given:
         raise UsageError(
             f"--date {given!r} is not a date", slug="DATE", remedy="write it as YYYY-MM-DD, such as 2013-02-08"
+        )
+    if not FIRST_DAY <= day <= LAST_DAY:
+        raise UsageError(
+            f"--date {given} lies outside of {FIRST_DAY} to {LAST_DAY}", slug="DATE-RANGE", remedy="check the year"
         )
     return day
 

@@ -13,7 +13,7 @@ from batchscore.check import Checked, check_date, load_schema, verify_model
 from batchscore.config import RunConfig, load_config
 from batchscore.judge import baseline_of, volume_record
 from batchscore.plan import differences
-from batchscore.run import open_output
+from batchscore.run import look_at_output
 from batchscore.store import Store
 from batchscore.text import Answer
 
@@ -31,7 +31,7 @@ def validate(config_files: Sequence[str], given_date: str | None, overrides: Seq
         facts += [("model", f"{model.name} {model.version}, {model.format}, sha256 {model.sha256[:12]}…: ok")]
         return Answer(text="\n".join(text.pairs(facts)), document={"valid": True, "model": model.record()})
     checked = check_date(config, parse_day(given_date))
-    open_output(config)
+    look_at_output(config)
     lines = text.pairs(_checked_facts(checked))
     return Answer(
         text="\n".join([*lines, "everything that can be checked without a cluster is in order"]),
@@ -43,7 +43,7 @@ def plan(config_files: Sequence[str], given_date: str, overrides: Sequence[str],
     """Show what a run would read, score, write and push."""
     config = load_config(config_files, overrides)
     checked = check_date(config, parse_day(given_date))
-    store = open_output(config)
+    store = look_at_output(config)
     state, baseline = _state(store, checked), baseline_of(store, checked)
     document = {**_plan_document(checked), "state": state, "volume": volume_record(baseline)}
     if output is not None:
@@ -64,7 +64,7 @@ def plan(config_files: Sequence[str], given_date: str, overrides: Sequence[str],
 def show(config_files: Sequence[str], given_date: str, revision: int | None) -> Answer:
     """Show one published run."""
     config = load_config(config_files)
-    store = open_output(config)
+    store = look_at_output(config)
     published = store.published(parse_day(given_date).isoformat(), revision)
     return published_answer(config_files, config, store, published.commit)
 
@@ -72,7 +72,7 @@ def show(config_files: Sequence[str], given_date: str, revision: int | None) -> 
 def runs(config_files: Sequence[str], last: int) -> Answer:
     """List published dates and revisions, and what is held."""
     config = load_config(config_files)
-    store = open_output(config)
+    store = look_at_output(config)
     records = [record for day in store.dates()[-last:] for record in _ledger_rows(store, day)]
     records += [record for day in store.held_dates() for record in _held_rows(store, day)]
     header = ("date", "rev", "state", "rows", "flagged", "set aside", "seconds", "model", "type", "by", "why")

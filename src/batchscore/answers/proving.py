@@ -11,7 +11,7 @@ from batchscore import text
 from batchscore.answers.asking import parse_day, request_of, shown_progress, write_file
 from batchscore.config import load_config
 from batchscore.errors import UsageError
-from batchscore.run import open_output
+from batchscore.run import look_at_output
 from batchscore.store import Published, Store
 from batchscore.text import Answer
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def verify(config_files: Sequence[str], given_date: str) -> Answer:
     """Hash everything of a date again and walk its commits."""
     config = load_config(config_files)
-    found = open_output(config).verify(parse_day(given_date).isoformat())
+    found = look_at_output(config).verify(parse_day(given_date).isoformat())
     problems = [asdict(problem) for problem in found.problems]
     counted = f"{found.files:,} files, {text.size(found.bytes)}, {found.revisions} revisions"
     if not problems:
@@ -39,7 +39,7 @@ def replay(config_files: Sequence[str], given_date: str, overrides: Sequence[str
     from batchscore.prove import replay as replay_run
 
     config = load_config(config_files, overrides)
-    published = open_output(config).published(parse_day(given_date).isoformat(), revision)
+    published = look_at_output(config).published(parse_day(given_date).isoformat(), revision)
     with shown_progress() as progress:
         found = replay_run(request_of(config, given_date), published, time.time, progress)
     causes = [f"  the plan differs in {cause}" for cause in found.causes]
@@ -67,7 +67,7 @@ def diff(config_files: Sequence[str], old: str, new: str, *, exit_code: bool) ->
     from batchscore.compare import Run, compare
 
     config = load_config(config_files)
-    store = open_output(config)
+    store = look_at_output(config)
     sides = []
     for given in (old, new):
         day, _, number = given.partition("@")
@@ -96,7 +96,7 @@ def report(config_files: Sequence[str], given_date: str | None, *, history: bool
     if history == (given_date is not None):
         raise UsageError("report takes --date, or --history", slug="REPORT", remedy="give one of the two")
     config = load_config(config_files)
-    store = open_output(config)
+    store = look_at_output(config)
     shown = [day for day in store.dates() if given_date is None or day <= given_date][-SHOWN_DATES:]
     days = [_day_of(store, day) for day in shown]
     if given_date is None:

@@ -17,7 +17,7 @@ import typer
 
 from batchscore.cli import artifacts, proofs, runs
 from batchscore.cli.command import app
-from batchscore.errors import BatchscoreError, Interrupted, Terminated
+from batchscore.errors import UNKNOWN_STATE, BatchscoreError, Interrupted, Terminated, UsageError
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -34,16 +34,30 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _raise_terminated)
     signal.signal(signal.SIGINT, _raise_interrupted)
     try:
-        app()
-    except SystemExit:
-        # The answer is given: what ends now has nothing left to interrupt.
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        raise
+        code = app(standalone_mode=False)
     except BatchscoreError as error:
         _leave(error)
+    except typer.TyperException as error:
+        _leave(_usage(error))
     except Exception as error:  # noqa: BLE001 - the last border: a bug gets a code and a sentence too
         _leave(_bug(error))
+    # The answer is given: what ends now has nothing left to interrupt.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(code)
+
+
+def _usage(error: typer.TyperException) -> BatchscoreError:
+    """Turn what the parser of the command line says into an error like any other; a lone group prints its help."""
+    if type(error).__name__ == "NoArgsIsHelpError":  # by name, as its class stands in a private module
+        typer.echo(error.format_message(), err=True)
+        sys.exit(error.exit_code)
+    text = error.format_message().rstrip(".")
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "batchscore"
+    return UsageError(
+        text[:1].lower() + text[1:], slug="COMMAND-LINE", remedy=f"`{command} --help` lists what can be given"
+    )
 
 
 def _one_thread_per_library() -> None:
@@ -86,21 +100,25 @@ def _bug(error: Exception) -> BatchscoreError:
         " ".join(f"an error that batchscore did not foresee: {type(error).__name__}: {error}".split()),
         slug="UNEXPECTED",
         remedy="report it with the traceback that `-v` prints",
+        state=UNKNOWN_STATE,
         traceback="".join(traceback.format_exception(error)),
     )
 
 
 def _leave(error: BatchscoreError) -> NoReturn:
     """Print the error and exit with its code, at once: a worker thread in the middle of a task is not waited for."""
+    context = dict(error.context)
+    traceback = context.pop("traceback", None)
+    state = context.pop("state", error.state)
     if "--json" in sys.argv:
         document = {"error": error.id, "exit_code": error.exit_code, "message": error.message, "help": error.remedy}
-        typer.echo(json.dumps(document | {"context": error.context}, indent=2, default=str))
+        typer.echo(json.dumps(document | {"state": state, "context": context}, indent=2, default=str))
     typer.echo(f"error[{error.id}]: {error.message}", err=True)
     if error.remedy:
         typer.echo(f"help: {error.remedy}", err=True)
-    typer.echo(error.context.get("state") or "Nothing was published.", err=True)
-    if {"-v", "--verbose"} & set(sys.argv) and "traceback" in error.context:
-        typer.echo(error.context["traceback"], err=True)
+    typer.echo(state, err=True)
+    if traceback and {"-v", "--verbose"} & set(sys.argv):
+        typer.echo(traceback, err=True)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(error.exit_code)

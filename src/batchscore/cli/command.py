@@ -95,6 +95,10 @@ def _configure_logs(given: dict[str, Any]) -> None:
     from batchscore import logs
 
     if given["log_format"] not in (None, "json", "text"):
-        raise UsageError(f"--log-format {given['log_format']!r} is not json or text", slug="LOG-FORMAT")
+        raise UsageError(
+            f"--log-format {given['log_format']!r} is not json or text",
+            slug="LOG-FORMAT",
+            remedy="leave it out, or name one",
+        )
     level = logging.DEBUG if given["verbose"] else logging.WARNING if given["quiet"] else logging.INFO
     logs.configure(given["log_format"], level=level)

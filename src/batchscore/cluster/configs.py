@@ -45,7 +45,9 @@ def sweep_configs(api: ApiServer, namespace: str, release: str, *, keep: str | N
         problem = removal.delete(api, f"{path}/{name}", until)
         if problem:
             raise NoCluster(
-                f"the ConfigMap '{name}' can not be removed: {problem}", slug="LEFTOVER", remedy="remove it by hand"
+                f"the ConfigMap '{name}' can not be removed: {problem}",
+                slug="CONFIG-LEFTOVER",
+                remedy="remove it by hand",
             )
     logs.logger(__name__).info("configs_swept", removed=list(unused), kept=sorted(names & used))
     return unused

@@ -210,7 +210,9 @@ def _volumes(
     volumes: list[dict[str, Any]] = [{"name": "scratch", "emptyDir": {"sizeLimit": options.scratch_size}}]
     mounts: list[dict[str, Any]] = [{"name": "scratch", "mountPath": "/tmp"}]  # noqa: S108 - a volume of the pod's own
     if options.tls:
-        volumes.append({"name": "tls", "secret": {"secretName": secret_name(name), "defaultMode": 0o440}})
+        # Without a group of the volumes' own, only everybody can read what the kubelet writes as root.
+        mode = 0o444 if options.fs_group is None else 0o440
+        volumes.append({"name": "tls", "secret": {"secretName": secret_name(name), "defaultMode": mode}})
         mounts.append({"name": "tls", "mountPath": _TLS_DIRECTORY, "readOnly": True})
     if identity.config_map is not None:
         volumes.append({"name": "config", "configMap": {"name": identity.config_map}})

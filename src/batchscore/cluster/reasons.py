@@ -10,6 +10,8 @@ COMPONENT = "dask.org/component"
 
 _IMAGE = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"})
 _CRASH = frozenset({"CrashLoopBackOff"})
+_CRASHES = 2
+"""Restarts after which a container that is not ready counts as crashing, also while it happens to run."""
 _REFERENCE = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 
 REMEDIES: Mapping[str, str] = {
@@ -92,7 +94,7 @@ def _of_containers(name: str, who: str, containers: Sequence[Mapping[str, Any]])
         if reason in _IMAGE:
             fact = f"{who} can not get its image '{container.get('image', '')}' ({_said(waiting, reason)})"
             yield Trouble(slug="IMAGE", text=fact, lasting=True, pod=name)
-        elif reason in _CRASH:
+        elif reason in _CRASH or (not container.get("ready") and container.get("restartCount", 0) >= _CRASHES):
             fact = f"{who} crashes again and again ({_ending(container)})"
             yield Trouble(slug="CRASH", text=fact, lasting=True, pod=name)
         elif reason in _REFERENCE:

@@ -20,7 +20,6 @@ from batchscore.errors import ModelError
 from batchscore.model.golden import check_golden, golden_sample
 from batchscore.model.options import (
     ClassLabel,
-    CompiledOptions,
     GoldenOptions,
     ModelList,
     ModelOptions,
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
     from batchscore.schema import FeatureSchema
 
 __all__ = [
-    "CompiledOptions",
     "GoldenOptions",
     "LoadedModel",
     "ModelList",

@@ -87,15 +87,6 @@ class GoldenOptions(Section):
     """sha256 of the file."""
 
 
-class CompiledOptions(Section):
-    """`model.compiled`: whether the model may run as plain data, proven bit-equal."""
-
-    mode: Literal["auto", "off", "require"] = "auto"
-    """`auto` uses a compiled model where there is one, `off` never, `require` fails without one."""
-    sha256: Sha256 | None = None
-    """sha256 of a compiled model beside the artifact; without it only batchscore's own ones are used."""
-
-
 class ModelOptions(Section):
     """`model`: which model scores, pinned by version and digest."""
 
@@ -120,9 +111,7 @@ class ModelOptions(Section):
     golden: GoldenOptions | None = None
     """A sample that is scored before the run and must agree in every bit."""
     trusted: Annotated[tuple[str, ...], FROM_LIST] = ()
-    """For skops: the types beyond scikit-learn's own that may be loaded; `model inspect` lists them for review."""
-    compiled: CompiledOptions = CompiledOptions()
-    """Whether the model may run as plain data."""
+    """For skops: the types that may be loaded beyond those that skops trusts by itself; the refusal lists them."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

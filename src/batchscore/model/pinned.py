@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import PurePosixPath
 
-from batchscore.errors import ModelError
+from batchscore.errors import ConfigError, ModelError
 from batchscore.model.options import names_latest
 
 Read = Callable[[str], bytes]
@@ -34,12 +34,11 @@ def read_pinned(path: str, sha256: str, read: Read, *, what: str, slug: str) -> 
             f"the {what} '{path}' does not exist", slug=f"{slug}MISSING", remedy="check the path", path=path
         ) from error
     except (IsADirectoryError, PermissionError) as error:
-        raise ModelError(
-            f"the {what} '{path}' can not be read: {error.strerror or type(error).__name__}",
-            slug=f"{slug}UNREADABLE",
-            remedy="the path must name one readable file",
-            path=path,
-        ) from error
+        raise _unreadable(path, what, slug, error.strerror or type(error).__name__) from error
+    except ConfigError as error:
+        if error.slug != "NOT-A-FILE":
+            raise
+        raise _unreadable(path, what, slug, "it is no regular file") from error
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
         raise ModelError(
@@ -51,6 +50,15 @@ def read_pinned(path: str, sha256: str, read: Read, *, what: str, slug: str) -> 
             pinned=sha256,
         )
     return content
+
+
+def _unreadable(path: str, what: str, slug: str, fact: str) -> ModelError:
+    return ModelError(
+        f"the {what} '{path}' can not be read: {fact}",
+        slug=f"{slug}UNREADABLE",
+        remedy="the path must name one readable file",
+        path=path,
+    )
 
 
 def refuse_latest_link(path: str) -> None:

@@ -122,10 +122,10 @@ def check_ids(column: pa.Array | pa.ChunkedArray, partition: Partition) -> IdHas
     hashes = hash_ids(column)
     bad = find_bad_ids(column, hashes)
     if len(bad.nulls):
-        raise _id_error("NULL-ID", f"{len(bad.nulls)} ids are null", locate(partition, bad.nulls[:_SHOWN]), partition)
+        raise _id_error("NULL-ID", f"{_ids(len(bad.nulls))} null", locate(partition, bad.nulls[:_SHOWN]), partition)
     if len(bad.duplicates):
         pairs = np.stack([bad.first, bad.duplicates], axis=1)[:_SHOWN].ravel()
-        fact = f"{len(bad.duplicates)} ids stand in an earlier row already"
+        fact = f"{_ids(len(bad.duplicates))} that of an earlier row"
         raise _id_error("DUPLICATE-ID", fact, locate(partition, pairs), partition)
     return hashes
 
@@ -168,6 +168,10 @@ def quarantine_table(
         ],
         names=[id_column, *QUARANTINE_COLUMNS],
     )
+
+
+def _ids(count: int) -> str:
+    return "1 id is" if count == 1 else f"{count} ids are"
 
 
 def _texts(column: pa.Array | pa.ChunkedArray) -> list[str | None]:

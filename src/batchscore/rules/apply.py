@@ -258,4 +258,4 @@ def _common(name: str, kinds: Sequence[pa.DataType], key: str) -> pa.DataType:
 
 
 def _misfit(path: str, fact: str) -> ConfigError:
-    return ConfigError(f"{path} {fact}", slug="RULES", remedy="mend the rule or release the table again")
+    return ConfigError(f"{path} {fact}", slug="RULES-DATA", remedy="mend the rule or release the table again")

@@ -23,8 +23,8 @@ from batchscore.store.lease import Holder, holder
 from batchscore.store.notify import notify
 from batchscore.store.publish import Publication
 from batchscore.store.read import Published, read_published
-from batchscore.store.root import Exists, Root
-from batchscore.store.sealed import read_sealed, seal, unseal
+from batchscore.store.root import Root
+from batchscore.store.sealed import put_once, read_sealed, seal, unseal
 from batchscore.store.verify import Problem, Verification
 from batchscore.store.work import WorkFolder
 from batchscore.strict import FROM_LIST, Section
@@ -125,16 +125,28 @@ class Store:
         Raises:
             ConfigError: When another one has it.
         """
+        claim = put_once(self.root, layout.PIPELINE, seal({"pipeline": pipeline}))
+        self._refuse_other(unseal(claim, source=self.root.shown(layout.PIPELINE))["pipeline"], pipeline)
+
+    def check_pipeline(self, pipeline: str) -> None:
+        """Look whose root it is, and change nothing; one that nobody has claimed is anybody's.
+
+        Raises:
+            ConfigError: When another pipeline has it.
+        """
         try:
-            self.root.create(layout.PIPELINE, seal({"pipeline": pipeline}))
-        except Exists:
             owner = read_sealed(self.root, layout.PIPELINE)[0]["pipeline"]
-            if owner != pipeline:
-                raise ConfigError(
-                    f"output.path '{self.url}' belongs to the pipeline '{owner}', not to '{pipeline}'",
-                    slug="OTHER-PIPELINE",
-                    remedy="give each pipeline an `output.path` of its own",
-                ) from None
+        except FileNotFoundError:
+            return
+        self._refuse_other(owner, pipeline)
+
+    def _refuse_other(self, owner: str, pipeline: str) -> None:
+        if owner != pipeline:
+            raise ConfigError(
+                f"output.path '{self.url}' belongs to the pipeline '{owner}', not to '{pipeline}'",
+                slug="OTHER-PIPELINE",
+                remedy="give each pipeline an `output.path` of its own",
+            )
 
     def head(self, date: str) -> Commit | None:
         """Return the newest commit of a date; None when nothing is published."""
@@ -223,7 +235,6 @@ __all__ = [
     "WorkFolder",
     "holder",
     "notify",
-    "open_root",
     "open_store",
     "read_published",
     "seal",

@@ -14,6 +14,11 @@ _FACTS = {
     errno.EROFS: ("the file system is read-only", "READ-ONLY", "mount it for writing, or choose another `output.path`"),
     errno.EACCES: ("permission is denied", "PERMISSION", "give this user the right"),
     errno.EPERM: ("the operation is not permitted", "PERMISSION", "give this user the right"),
+    errno.ENOTDIR: (
+        "a file stands where a folder must be",
+        "NOT-A-FOLDER",
+        "move it away, or choose another `output.path`",
+    ),
     errno.EIO: ("the device reports an input/output error", "DEVICE", "look at the disk or the network file system"),
 }
 

@@ -14,8 +14,8 @@ from batchscore.errors import OutputExists, UsageError
 from batchscore.store import layout
 from batchscore.store.commits import Commit, commit_from, commits, head
 from batchscore.store.publish import Publication, acknowledge, build, record
-from batchscore.store.root import Exists, Root
-from batchscore.store.sealed import damaged, read_sealed, seal
+from batchscore.store.root import Root
+from batchscore.store.sealed import damaged, put_once, read_sealed, seal
 
 State = Literal["open", "released", "discarded"]
 
@@ -57,12 +57,9 @@ def hold(root: Root, publication: Publication, parent: Commit | None, *, why: st
                 root.delete_folder(layout.run(commit.run))
                 return other
         number = waiting[-1].number + 1 if waiting else 1
-        content = {"commit": asdict(commit), "why": why, "gates": list(gates)}
-        try:
-            root.create(layout.held(commit.date, number), seal(content))
-        except Exists:
-            continue
-        return HeldRun(number=number, commit=commit, why=why, gates=tuple(gates), state="open")
+        data = seal({"commit": asdict(commit), "why": why, "gates": list(gates)})
+        if put_once(root, layout.held(commit.date, number), data) == data:
+            return HeldRun(number=number, commit=commit, why=why, gates=tuple(gates), state="open")
 
 
 def held_runs(root: Root, date: str) -> tuple[HeldRun, ...]:
@@ -119,13 +116,10 @@ def _publish(root: Root, held: HeldRun, *, by: str, reason: str, run_type: str) 
     for name in layout.DOCUMENTS:
         if root.digest(layout.run(wanted.run, name))[0] != wanted.document_sha256(name):
             raise damaged(root.shown(layout.run(wanted.run, name)), "it is not the file that was held")
-    try:
-        return record(root, wanted)
-    except Exists:
-        winner = head(root, wanted.date)
-        if winner and winner.run == wanted.run:
-            return winner
-        raise _overtaken(wanted, winner) from None
+    first = record(root, wanted)
+    if first.run != wanted.run:
+        raise _overtaken(wanted, first)
+    return first
 
 
 def _read(root: Root, date: str, number: int, discarded: set[int], published: set[str]) -> HeldRun:
@@ -137,10 +131,7 @@ def _read(root: Root, date: str, number: int, discarded: set[int], published: se
 
 def _say(root: Root, held: HeldRun, verdict: str, *, by: str, reason: str) -> None:
     data = seal({"run": held.commit.run, "verdict": verdict, "by": by, "reason": reason})
-    try:
-        root.create(layout.held(held.commit.date, held.number, verdict), data)
-    except Exists:
-        return  # said before, by somebody else: the first one stands
+    put_once(root, layout.held(held.commit.date, held.number, verdict), data)  # one that was said before stands
 
 
 def _nothing_held(date: str) -> UsageError:

@@ -6,7 +6,6 @@ Clocks are never compared: a lease is silent when the waiter sees no new beat in
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import threading
@@ -17,10 +16,10 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from batchscore import logs
-from batchscore.errors import BatchscoreError, DateBusy
+from batchscore.errors import BatchscoreError, DateBusy, StateDamaged
 from batchscore.store import layout
-from batchscore.store.root import Exists, Root
-from batchscore.store.sealed import seal
+from batchscore.store.root import Root
+from batchscore.store.sealed import put_once, read_sealed, seal
 
 BEAT = 5.0
 """Seconds between two beats."""
@@ -94,10 +93,10 @@ def leased(root: Root, date: str, me: Holder, *, beat: float = BEAT, silence: fl
 
 def _acquire(root: Root, date: str, me: Holder, silence: float) -> None:
     while True:
-        try:
-            return root.create(layout.lease(date), _sealed(me))
-        except Exists:
-            found = _read(root, date)
+        with suppress(StateDamaged):  # a lease that can not be read holds nothing
+            if put_once(root, layout.lease(date), _sealed(me)) == _sealed(me):
+                return
+        found = _read(root, date)
         if found and not _is_gone(found, me) and not _falls_silent(root, date, found, silence):
             raise _busy(date, found)
         root.delete(layout.lease(date))
@@ -145,9 +144,9 @@ def _beat(root: Root, date: str, me: Holder, over: threading.Event, beat: float)
 def _read(root: Root, date: str) -> Holder | None:
     """Return who holds a date; a lease that can not be read holds nothing."""
     try:
-        content = json.loads(root.read(layout.lease(date)))
+        content, _ = read_sealed(root, layout.lease(date))
         return Holder(**{item.name: content[item.name] for item in fields(Holder)})
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, StateDamaged, KeyError):
         return None
 
 

@@ -26,7 +26,7 @@ from obstore.store import ObjectStore, from_url
 from batchscore.errors import StateDamaged, StorageFailed
 from batchscore.store import effects, layout
 from batchscore.store.root import Entry, Exists
-from batchscore.store.sealed import read_sealed, read_sealed_bytes
+from batchscore.store.sealed import put_once, read_checked, read_sealed, read_sealed_bytes
 
 PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
 """Seconds before each further attempt, about: each is stretched or shortened by up to half, so that clients spread."""
@@ -188,9 +188,7 @@ class ObjectRoot:
         stale = {entry.key for entry in self.list(date)} - {f"{date}/{path}" for path in paths}
         in_parallel(self.delete, sorted(stale - {last}))
         metadata = read_sealed_bytes(self, layout.run(name, layout.METADATA))
-        try:
-            self.create(last, metadata)
-        except Exists:
+        if put_once(self, last, metadata) != metadata:
             # Another revision was copied meanwhile, and perhaps mixed with this one: it must be copied again.
             self.delete(last)
 
@@ -260,7 +258,10 @@ class ObjectStage:
 
     def write(self, path: str, data: bytes) -> None:
         """Put a file: `Stage.write`."""
-        self.root.create(f"{self.folder}/{path}", data)
+        try:
+            self.root.create(f"{self.folder}/{path}", data)
+        except Exists:  # nobody else writes here: it is ours, and changed on the way back, or it is damaged
+            read_checked(self.root, f"{self.folder}/{path}", hashlib.sha256(data).hexdigest())
         self.sizes[f"{self.folder}/{path}"] = len(data)
 
     def stream(self, path: str, fill: Callable[[BinaryIO], None]) -> tuple[str, int]:

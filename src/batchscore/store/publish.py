@@ -11,16 +11,16 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from batchscore.errors import BatchscoreError, OutputExists, StateDamaged, StorageFailed
 from batchscore.plan import Plan, differences
 from batchscore.report import Part
 from batchscore.store import layout
-from batchscore.store.commits import Commit, head
-from batchscore.store.root import Exists, Root, Stage
-from batchscore.store.sealed import damaged, read_checked, read_sealed, seal
+from batchscore.store.commits import Commit, commit_from, head
+from batchscore.store.root import Root, Stage
+from batchscore.store.sealed import damaged, put_once, read_checked, read_sealed, seal, unseal
 
 THREADS = 8
 """Threads that hash parts: neither hashing nor waiting holds the interpreter's lock."""
@@ -93,12 +93,11 @@ def publish(root: Root, publication: Publication, parent: Commit | None) -> Comm
             raise damaged(
                 root.shown(layout.work(date, publication.plan.plan_id)), f"a file vanished ({error})"
             ) from error
-    try:
-        commit = record(root, commit)
-    except Exists:
+    first = record(root, commit)
+    if first.run != commit.run:
         root.delete_folder(layout.run(commit.run))
         return _lost(root, publication, head(root, date))
-    return acknowledge(root, commit)
+    return acknowledge(root, first)
 
 
 def build(root: Root, publication: Publication, parent: Commit | None) -> Commit:
@@ -130,15 +129,11 @@ def build(root: Root, publication: Publication, parent: Commit | None) -> Commit
 
 
 def record(root: Root, commit: Commit) -> Commit:
-    """Write the commit record: the moment of publication.
-
-    Raises:
-        Exists: When another run has that number.
-    """
-    data = commit.sealed()
+    """Write the commit record, the moment of publication; return the commit that has its number: ours or another's."""
+    key = layout.commit(commit.date, commit.number)
     with _told(f"whether {commit.date} was published is unknown until then"):
-        root.create(layout.commit(commit.date, commit.number), data)
-    return replace(commit, sha256=hashlib.sha256(data).hexdigest())
+        there = put_once(root, key, commit.sealed())
+    return commit_from(unseal(there, source=root.shown(key)), hashlib.sha256(there).hexdigest())
 
 
 def acknowledge(root: Root, commit: Commit) -> Commit:

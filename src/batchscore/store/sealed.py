@@ -9,9 +9,11 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from batchscore.errors import StateDamaged
+from batchscore.store.root import Exists
 
 if TYPE_CHECKING:
     from batchscore.store.root import Root
@@ -86,6 +88,26 @@ def read_sealed_bytes(root: Root, key: str) -> bytes:
         else:
             return data
     raise AssertionError(key)
+
+
+def put_once(root: Root, key: str, data: bytes) -> bytes:
+    """Write a sealed file if there is none; return the bytes that lie there: ours, or those of who was first.
+
+    What lies there is believed only when its own digest says so: bytes that changed on the way back from a network
+    store must not make our own file somebody else's.
+
+    Raises:
+        StateDamaged: When the file that lies there is damaged.
+        StorageFailed: When it failed, or its outcome stays unknown.
+    """
+    while True:
+        try:
+            root.create(key, data)
+        except Exists:
+            with suppress(FileNotFoundError):  # it was removed meanwhile: try again
+                return read_sealed_bytes(root, key)
+        else:
+            return data
 
 
 def read_checked(root: Root, key: str, sha256: str) -> bytes:

@@ -51,5 +51,6 @@ def _refuse_held(root: Root, plan: Plan) -> None:
                 f"a run of the same plan for {plan.date} is held: {waiting.why}",
                 slug="WAITING",
                 remedy="`batchscore release` publishes it, `batchscore discard` drops it",
+                state="Nothing was scored or published; the held run is kept.",
                 run=waiting.commit.run,
             )

@@ -14,7 +14,7 @@ from typing import Any
 from batchscore.errors import NotDeterministic
 from batchscore.store import layout
 from batchscore.store.root import Exists, Root
-from batchscore.store.sealed import damaged, read_sealed, seal, unseal
+from batchscore.store.sealed import damaged, put_once, read_checked, read_sealed, seal, unseal
 
 _HEADER = 32
 """An ids file begins with the sha256 of the rest."""
@@ -62,8 +62,8 @@ class WorkFolder:
         key = layout.work_part(self.date, self.plan_id, layout.part_name(index), sha256)
         try:
             self.root.create(key, data)
-        except Exists:
-            raise damaged(self.root.shown(key), "its bytes do not have the digest in its name") from None
+        except Exists:  # who was first wrote the same, or it is damaged
+            read_checked(self.root, key, sha256)
         return sha256
 
     def put_ids(self, index: int, data: bytes) -> None:
@@ -75,10 +75,9 @@ class WorkFolder:
         key = layout.work_ids(self.date, self.plan_id, index)
         try:
             self.root.create(key, hashlib.sha256(data).digest() + data)
-        except Exists as other:
-            if hashlib.sha256(other.found[_HEADER:]).digest() != other.found[:_HEADER]:
-                raise damaged(self.root.shown(key), "it does not match the digest at its start") from None
-            raise _not_deterministic(index, "its ids") from None
+        except Exists:
+            if self.ids(index) != data:
+                raise _not_deterministic(index, "its ids") from None
 
     def ids(self, index: int, start: int = 0, stop: int | None = None) -> bytes:
         """Return the bytes [start, stop) of a partition's id hashes; read whole, they are checked by their digest.
@@ -109,12 +108,10 @@ class WorkFolder:
         content = {"plan_id": self.plan_id, "index": index, "report": dict(report)}
         key = layout.work_record(self.date, self.plan_id, index)
         data = seal(content)
-        try:
-            self.root.create(key, data)
-        except Exists as other:
-            first = unseal(other.found, source=self.root.shown(key))
-            differing = _differing(first["report"], unseal(data, source="")["report"])
-            raise _not_deterministic(index, ", ".join(differing)) from None
+        there = put_once(self.root, key, data)
+        if there != data:
+            first, second = (unseal(found, source=self.root.shown(key))["report"] for found in (there, data))
+            raise _not_deterministic(index, ", ".join(_differing(first, second)))
 
 
 def _differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:

@@ -1,18 +1,13 @@
-# ruff: noqa: E501, INP001 - a Markdown line is a sentence; a script beside its page
-"""Writes docs/metrics.md from the catalogue: `python docs/generate_metrics.py`."""
+"""docs/metrics.md, from the catalogue of metrics."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from batchscore.metrics import CATALOGUE, Metric
-
-PAGE = Path(__file__).with_name("metrics.md")
 
 HEAD = """\
 # Metrics
 
-This page is generated from the catalogue in the code: `python docs/generate_metrics.py`.
+This page is generated from the catalogue in the code: `make docs`.
 
 A run tells its numbers to a Pushgateway (`metrics.pushgateway`).
 Every series carries the grouping key `job="batchscore"`, `environment`, `pipeline` and `run_type` (`scheduled`, `backfill`, `manual`); scrape the gateway with `honor_labels: true`.
@@ -47,7 +42,3 @@ def _row(metric: Metric) -> str:
     labels = ", ".join(f"`{label}`" for label in metric.labels)
     cells = (f"`{metric.name}`", metric.kind, metric.unit, labels, metric.pushed, metric.help)
     return "| " + " | ".join(cells) + " |"
-
-
-if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")

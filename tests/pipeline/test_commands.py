@@ -1,0 +1,390 @@
+"""The commands as a user types them, one after the other, on a small pipeline."""
+
+from __future__ import annotations
+
+import json
+import stat
+
+import joblib
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import small_world
+from sklearn.linear_model import LogisticRegression
+from small_world import CONFIG, DAY, MODEL, NAMES, OUTPUTS, SNAPSHOT
+
+WITH = ("--config", CONFIG)
+ON = (*WITH, "--date", DAY)
+DOCUMENTS = ("manifest.json", "metadata.json", "summary_metrics.json")
+
+
+def document(world, name: str):
+    """Return one of the published JSON files."""
+    return json.loads(world.path(f"{OUTPUTS}/{DAY}/{name}").read_text())
+
+
+def expected(world) -> np.ndarray:
+    """Return what one plain call of the model gives for the whole snapshot."""
+    frame = pd.concat([world.rows(number).to_pandas() for number in range(3)])
+    return joblib.load(world.path(MODEL)).predict_proba(frame[list(NAMES)])[:, 1]
+
+
+def test_a_day_is_planned_run_shown_verified_and_replayed(world):
+    """Every command of a normal day ends with 0 and says what a person wants to know."""
+    said = {
+        "validate": world("validate", *ON),
+        "plan": world("plan", *ON),
+        "run": world.run(),
+        "show": world("show", *ON),
+        "runs": world("runs", *WITH),
+        "verify": world("verify", *ON),
+        "replay": world("replay", *ON),
+        "diff": world("diff", *WITH, DAY, DAY),
+        "plan again": world("plan", *ON),
+    }
+
+    assert {name: ended.code for name, ended in said.items()} == dict.fromkeys(said, 0)
+    assert "in order" in said["validate"].out
+    assert "300 rows" in said["plan"].out
+    assert "nothing exists at the target" in said["plan"].out
+    assert "300 scored of 300 read" in said["run"].out
+    assert said["show"].out == said["run"].out
+    assert DAY in said["runs"].out
+    assert f"VERIFIED {DAY}" in said["verify"].out
+    assert f"SAME {DAY}: 3 parts, byte for byte" in said["replay"].out
+    assert "the same ids, predictions and flags" in said["diff"].out
+    assert "nothing to do" in said["plan again"].out
+
+
+def test_the_predictions_are_those_of_the_model(world):
+    """Ids in input order, scores within 1e-12 of one plain call, flags by the threshold, four documents."""
+    world.run()
+    published = world.predictions()
+    ids = [text for number in range(3) for text in world.rows(number)["customer_id"].to_pylist()]
+
+    assert published.columns.tolist() == ["customer_id", "prediction", "risk_flag"]
+    assert published["customer_id"].tolist() == ids
+    np.testing.assert_allclose(published["prediction"], expected(world), rtol=0, atol=1e-12)
+    assert published["risk_flag"].tolist() == (published["prediction"] >= 0.7).tolist()
+    assert sorted(path.name for path in world.path(f"{OUTPUTS}/{DAY}").iterdir()) == [*DOCUMENTS[:2], "predictions.parquet", DOCUMENTS[2]]  # fmt: skip
+    assert {
+        key: document(world, "metadata.json")[key] for key in ("model_version", "data_snapshot", "records_scored")
+    } == {
+        "model_version": "1.2.0",
+        "data_snapshot": "customers_2024_03_01",
+        "records_scored": 300,
+    }
+
+
+def test_the_same_plan_again_changes_no_byte(world):
+    """A finished date run again exits 0, says so, and leaves every file as it is, times of change included."""
+    world.run()
+    before = world.tree()
+    again = world.run()
+
+    assert again.code == 0
+    assert "is published already, from the same inputs (revision 1): nothing to do" in again.out
+    assert world.tree() == before
+
+
+@pytest.mark.parametrize("command", [("validate", *ON), ("plan", *ON), ("runs", *WITH), ("show", *ON), ("verify", *ON), ("diff", *WITH, DAY, DAY)], ids=lambda command: command[0])  # fmt: skip
+@pytest.mark.parametrize("published", [False, True], ids=["before", "after"])
+def test_looking_changes_nothing(world, command, published):
+    """Commands that only look leave the folder as it is, before the first run too."""
+    if published:
+        world.run()
+    before = world.tree()
+    world(*command)
+
+    assert world.tree() == before
+
+
+def test_a_second_revision_keeps_the_first(world):
+    """`--republish` with another threshold publishes revision 2; both can be shown and compared."""
+    world.run()
+    first = document(world, "summary_metrics.json")
+    world.configure(postprocess__threshold=0.3)
+    second = world.run("--republish", "--reason", "lower the threshold", "--json")
+    compared = world("diff", *WITH, f"{DAY}@1", f"{DAY}@2", "--exit-code", "--json")
+    listed = world("runs", *WITH, "--json").document["runs"]
+    shown = world("show", *ON, "--revision", "1", "--json").document
+
+    assert second.document["commit"]["number"] == 2
+    assert [(run["revision"], run["state"], run["reason"]) for run in listed] == [(1, "replaced", None), (2, "published", "lower the threshold")]  # fmt: skip
+    assert shown["summary"] == first
+    assert compared.code == 3
+    assert compared.document["changed"] == 0
+    assert compared.document["crossed"]["raised"] > 0
+    assert "config.postprocess.threshold: 0.7 → 0.3" in compared.document["plan"]
+    assert world("verify", *ON).code == 0
+
+
+def test_bad_rows_are_set_aside_with_their_reasons_and_values(world):
+    """Within the budget the good rows are published, the bad ones lie in the quarantine, and the counts close."""
+    world.configure(rows={"on_bad": "quarantine", "max_bad_count": 3, "max_bad_percent": 1})
+    world.set_value("age", 7, -1)
+    world.set_value("amount", 7, float("inf"))
+    world.set_value("plan", 40, "gold", 1)
+    world.set_value("visits", 99, None, 2)
+    ended = world.run()
+    aside = pq.read_table(world.path(f"{OUTPUTS}/{DAY}/quarantine.parquet")).to_pylist()
+    summary = document(world, "summary_metrics.json")
+    ids = [world.rows(number)["customer_id"][row].as_py() for number, row in ((0, 7), (1, 40), (2, 99))]
+
+    assert ended.code == 0, ended.err
+    assert aside == [
+        {
+            "customer_id": ids[0],
+            "source_file": f"{SNAPSHOT}/part-0.parquet",
+            "row_number": 7,
+            "reasons": ["not-finite", "below-min"],
+            "columns": ["amount", "age"],
+            "values": ["inf", "-1"],
+        },
+        {
+            "customer_id": ids[1],
+            "source_file": f"{SNAPSHOT}/part-1.parquet",
+            "row_number": 40,
+            "reasons": ["not-in-categories"],
+            "columns": ["plan"],
+            "values": ["gold"],
+        },
+        {
+            "customer_id": ids[2],
+            "source_file": f"{SNAPSHOT}/part-2.parquet",
+            "row_number": 99,
+            "reasons": ["null"],
+            "columns": ["visits"],
+            "values": [None],
+        },
+    ]
+    assert {key: summary["rows"][key] for key in ("read", "scored", "rejected")} == {"read": 300, "scored": 297, "rejected": 3}  # fmt: skip
+    assert [part["rejected"] for part in summary["partitions"]] == [1, 1, 1]
+    assert not set(ids) & set(world.predictions()["customer_id"])
+    assert "3 set aside" in ended.out
+    assert (world("verify", *ON).code, world("replay", *ON).code) == (0, 0)
+
+
+def test_a_limited_run_publishes_nothing(world):
+    """`--limit` scores the first rows in a private place and shows them."""
+    before = world.tree()
+    ended = world.run("--limit", "150", "--json")
+    told = ended.document
+
+    assert ended.code == 0
+    assert (told["status"], told["summary"]["rows"]["scored"], len(told["first_rows"])) == ("tried", 150, 10)
+    assert world.tree() == before
+
+
+def test_a_held_run_is_released_as_it_was_scored(world):
+    """Code 15 keeps the run; `release` publishes it, and it is the run that was judged."""
+    world.configure(volume={"max_rows": 200, "on_breach": "hold"})
+    held = world.run()
+    listed = world("runs", *WITH, "--json").document["runs"]
+    released = world("release", *ON, "--reason", "a sale", "--json")
+
+    assert (held.code, [run["state"] for run in listed], released.code) == (15, ["held"], 0)
+    assert released.document["summary"]["rows"]["scored"] == 300
+    assert (world("verify", *ON).code, world.run().code) == (0, 0)
+
+
+def test_a_held_run_is_dropped(world):
+    """After `discard` nothing is published, and the same plan is scored again."""
+    world.configure(volume={"max_rows": 200, "on_breach": "hold"})
+    world.run()
+    dropped = world("discard", *ON, "--reason", "wrong data")
+
+    assert dropped.code == 0
+    assert world.published() == {}
+    assert world.run().code == 15
+
+
+def test_one_file_is_the_same_rows_in_the_same_order(world, another_world):
+    """`single_file` publishes a file where there was a folder."""
+    single = another_world("single")
+    single.configure(output__single_file=True)
+    world.run()
+    ended = single.run()
+
+    assert ended.code == 0, ended.err
+    assert single.path(f"{OUTPUTS}/{DAY}/predictions.parquet").is_file()
+    pd.testing.assert_frame_equal(single.predictions(), world.predictions())
+    assert (single("verify", *ON).code, single("replay", *ON).code) == (0, 0)
+
+
+def test_all_columns_are_passed_through(world):
+    """`passthrough: all` carries every input column behind the id, values and types as they are."""
+    world.configure(output__passthrough="all")
+    ended = world.run()
+    published = world.predictions()
+    given = pd.concat([world.rows(number).to_pandas() for number in range(3)], ignore_index=True)
+
+    assert ended.code == 0, ended.err
+    assert published.columns.tolist() == [*given.columns, "prediction", "risk_flag"]
+    pd.testing.assert_frame_equal(published[given.columns.tolist()], given)
+
+
+def test_files_get_the_mode_that_is_asked_for(world):
+    """`output.mode` holds for every published file; folders may be entered by whoever may read."""
+    world.configure(output__mode="0640")
+    world.run()
+    runs = world.path(f"{OUTPUTS}/_batchscore/runs")
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in runs.rglob("*") if path.is_file()}
+
+    assert modes == {0o640}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in runs.rglob("*") if path.is_dir()} == {0o750}
+
+
+def test_three_classes_give_a_column_each(world):
+    """The label is the most probable class, the prediction its probability, and the columns add up to 1."""
+    world.release(small_world.three_classes())
+    ended = world.run()
+    published = world.predictions()
+    classes = published[["prediction_high", "prediction_low", "prediction_mid"]]
+
+    assert ended.code == 0, ended.err
+    assert published["label"].tolist() == classes.idxmax(axis=1).str.removeprefix("prediction_").tolist()
+    assert published["prediction"].tolist() == classes.max(axis=1).tolist()
+    np.testing.assert_allclose(classes.sum(axis=1), 1, rtol=0, atol=1e-12)
+
+
+def test_a_regressor_gives_its_value(world):
+    """`output: value` publishes what the regressor predicts, and a threshold in its unit flags."""
+    world.release(small_world.regressor())
+    world.configure(model__output="value", postprocess__threshold=50.0)
+    ended = world.run()
+    published = world.predictions()
+    frame = pd.concat([world.rows(number).to_pandas() for number in range(3)])
+    plain = joblib.load(world.path(MODEL)).predict(frame[list(NAMES)])
+
+    assert ended.code == 0, ended.err
+    np.testing.assert_allclose(published["prediction"], plain, rtol=1e-12, atol=1e-9)
+    assert published["risk_flag"].tolist() == (published["prediction"] >= 50).tolist()
+
+
+def test_labels_alone(world):
+    """`output: class` publishes the label and no score."""
+    world.configure(model__output="class", postprocess=None)
+    ended = world.run()
+
+    assert ended.code == 0, ended.err
+    assert world.predictions().columns.tolist() == ["customer_id", "label"]
+    assert (world("show", *ON).code, world("diff", *WITH, DAY, DAY).code) == (0, 0)
+
+
+def test_without_a_threshold_nothing_is_flagged(world):
+    """No threshold, no flag column, and the summary for a person says nothing of flags."""
+    world.configure(postprocess=None)
+    ended = world.run()
+
+    assert ended.code == 0, ended.err
+    assert world.predictions().columns.tolist() == ["customer_id", "prediction"]
+    assert "None" not in ended.out
+
+
+def test_an_empty_snapshot_is_a_result_when_it_is_allowed(world):
+    """`allow_empty` publishes no rows, with columns and types."""
+    world.run()
+    types = pq.read_schema(world.path(f"{OUTPUTS}/{DAY}/predictions.parquet/part-00000.parquet"))
+    small_world.write_snapshot(world.path("data/customers_2024_03_02"), rows=0)
+    world.configure(snapshot__allow_empty=True)
+    ended = world.run(date="2024-03-02")
+
+    assert ended.code == 0, ended.err
+    assert pq.read_schema(world.path(f"{OUTPUTS}/2024-03-02/predictions.parquet/part-00000.parquet")) == types
+    assert world.predictions("2024-03-02").empty
+    assert world("show", *WITH, "--date", "2024-03-02").code == 0
+
+
+def test_many_small_files_are_few_partitions(world):
+    """200 files of a handful of rows become partitions of about `partition.rows` rows, in the files' order."""
+    folder = world.path("data/customers_2024_03_02")
+    small_world.write_snapshot(folder, rows=900, files=200)
+    ended = world.run(date="2024-03-02")
+    planned = json.loads(world.path(f"{OUTPUTS}/2024-03-02/manifest.json").read_text())["partitions"]
+    ids = [text for path in sorted(folder.iterdir()) for text in pq.read_table(path)["customer_id"].to_pylist()]
+
+    assert ended.code == 0, ended.err
+    assert sum(partition["rows"] for partition in planned) == 900
+    assert 9 <= len(planned) <= 10
+    assert world.predictions("2024-03-02")["customer_id"].tolist() == ids
+
+
+def test_scores_do_not_depend_on_the_cut(world, another_world):
+    """Other partitions and other numbers of workers: the same scores, bit by bit."""
+    other = another_world("other")
+    other.configure(partition__rows=1000, cluster__workers=4)
+    world.run()
+    other.run()
+
+    pd.testing.assert_frame_equal(other.predictions(), world.predictions(), check_exact=True)
+    assert len(list(other.path(f"{OUTPUTS}/{DAY}/predictions.parquet").iterdir())) == 1
+    assert len(list(world.path(f"{OUTPUTS}/{DAY}/predictions.parquet").iterdir())) == 3
+
+
+def test_a_failed_run_is_resumed(world):
+    """What was scored before a failure is not scored again, once the cause is gone."""
+    world.configure(cluster__workers=1)
+    rows = world.rows(2)
+    world.path(f"{OUTPUTS}/{DAY}").mkdir(parents=True)
+    refused = world.run()
+    world.path(f"{OUTPUTS}/{DAY}").rmdir()
+    broken = world.part(2).read_bytes()
+    world.part(2).write_bytes(broken[: len(broken) // 2] + b"\0" + broken[len(broken) // 2 + 1 :])
+    failed = world.run()
+    world.part(2).write_bytes(broken)
+    resumed = world.run()
+
+    assert (refused.code, failed.code, resumed.code) == (14, 13, 0)
+    assert "reused 2 finished partitions of an earlier attempt" in resumed.out
+    assert world.predictions()["customer_id"].tolist()[200:] == rows["customer_id"].to_pylist()
+
+
+def test_replay_names_the_cause_when_the_input_is_another(world):
+    """A snapshot that changed since: DIFFERENT, the first row and column, and the file as the cause; code 3."""
+    world.run()
+    world.set_value("visits", 0, 39)
+    world.set_value("visits", 1, 0)
+    ended = world("replay", *ON)
+
+    assert ended.code == 3
+    assert f"DIFFERENT {DAY}: partition 0, row 'c0-00000" in ended.out
+    assert "column 'prediction'" in ended.out
+    assert "part-0.parquet.footer_sha256" in ended.out
+
+
+def test_verify_names_a_flipped_byte(world):
+    """One byte of one part: DAMAGED, the file by name, code 3; the twin is the verification of a whole date above."""
+    world.run()
+    part = world.path(f"{OUTPUTS}/{DAY}/predictions.parquet/part-00001.parquet").resolve()
+    content = bytearray(part.read_bytes())
+    content[len(content) // 2] ^= 1
+    part.write_bytes(content)
+    ended = world("verify", *ON)
+
+    assert ended.code == 3
+    assert f"DAMAGED {DAY}: 1 problems" in ended.out
+    assert "part-00001.parquet" in ended.out
+
+
+def test_overlays_and_overrides_win_in_order(world):
+    """A later file wins key by key, and `--set` over all, as text for a text key."""
+    world.path("prod.yaml").write_text('environment: prod\npostprocess: {flag: churns}\nmodel: {version: "9"}\n')
+    ended = world.run("--config", "prod.yaml", "--set", "model.version=2.0", "--set", "postprocess.threshold=0.5")
+    recorded = document(world, "metadata.json")
+
+    assert ended.code == 0, ended.err
+    assert (recorded["environment"], recorded["model_version"]) == ("prod", "2.0")
+    assert world.predictions().columns.tolist() == ["customer_id", "prediction", "churns"]
+    assert recorded["config"]["postprocess"]["threshold"] == 0.5
+
+
+def test_another_threshold_names_the_place_of_the_flag(world):
+    """A model of another positive class turns the prediction round."""
+    world.release(small_world.fit(LogisticRegression(), np.where(small_world.target(small_world.customers()), "yes", "no")))  # fmt: skip
+    world.configure(model__positive_class="no")
+    ended = world.run()
+
+    assert ended.code == 0, ended.err
+    np.testing.assert_allclose(world.predictions()["prediction"], 1 - expected(world), rtol=0, atol=1e-12)
