@@ -18,8 +18,18 @@ from driving import DATE, Project, make_project, numbered, published, run
 from batchscore.errors import BatchscoreError
 from batchscore.ingest import PartitionReader, list_snapshot
 from batchscore.plan import split
+from batchscore.preprocess import check_columns, raise_violations
+from batchscore.schema import Feature, FeatureSchema
 
 COLUMNS = ("id", "a", "b", "c", "kind")
+SCHEMA = FeatureSchema(
+    name="mutants",
+    version="1",
+    features=(
+        *(Feature(name=name, dtype="float64") for name in "abc"),
+        Feature(name="kind", dtype="string", nullable=True),
+    ),
+)
 SECONDS = 30.0
 BATCH = 100
 
@@ -99,10 +109,11 @@ def mutate(chance: random.Random, good: bytes, files: list[bytes]) -> Mutant:
 
 
 def read(path: str) -> pa.Table:
-    """Read a file as a run does: its footer, its partitions, every value."""
-    files = [footer.file for footer in list_snapshot(path, COLUMNS)]
+    """Read a file as a run does: its footer, the contract, its partitions, every value."""
+    footers = list_snapshot(path, COLUMNS)
+    raise_violations(check_columns(footers, SCHEMA, id_column="id", passthrough=(), extra_columns="ignore"))
     batches = []
-    for partition in split(files, 10_000):
+    for partition in split([footer.file for footer in footers], 10_000):
         reader = PartitionReader(partition, COLUMNS, max_bytes=1 << 26)
         batches += reader.batches()
     return pa.Table.from_batches(batches)

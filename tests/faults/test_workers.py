@@ -92,8 +92,8 @@ def worked(log: Path) -> Counter[int]:
 
 @pytest.mark.timeout(300)
 def test_workers_killed_now_and_then(fast_path: Path, figures: Callable[..., None]):
-    """A run of 16 partitions finishes, with the same bytes, while workers at work are killed."""
-    numbers = chaos(fast_path, files=4, groups=4, every=2, task=0.2)
+    """A run of 12 partitions finishes, with the same bytes, while workers at work are killed."""
+    numbers = chaos(fast_path, files=4, groups=3, every=1, task=0.2)
 
     assert numbers["kills"] >= 1
     figures(**numbers)
@@ -141,6 +141,7 @@ def limited(log: str, seconds: float, crash: str, crash_at: int, memory: int) ->
     distributed.LocalCluster = functools.partial(distributed.LocalCluster, memory_limit=memory)
 
 
+@pytest.mark.faults
 @pytest.mark.timeout(200)
 def test_a_frozen_worker_is_replaced(fast_path: Path, figures: Callable[..., None]):
     """A worker that stops answering is given up, and the run finishes with the same bytes."""
@@ -163,6 +164,7 @@ def test_a_frozen_worker_is_replaced(fast_path: Path, figures: Callable[..., Non
     figures(frozen=1, seconds=round(time.monotonic() - begun, 1), wrong=0)
 
 
+@pytest.mark.faults
 @pytest.mark.timeout(200)
 def test_no_workers_left_is_a_code(fast_path: Path, figures: Callable[..., None]):
     """When all workers are gone and none comes back, the run ends with 22, in time."""
@@ -198,6 +200,7 @@ def never_again(log: str, seconds: float) -> None:
     nanny.Nanny.instantiate = instantiate
 
 
+@pytest.mark.faults
 @pytest.mark.timeout(200)
 def test_no_worker_process_outlives_its_driver(fast_path: Path, figures: Callable[..., None]):
     """After SIGKILL of the driver its workers leave by themselves, and the rerun goes on."""

@@ -147,6 +147,7 @@ def test_a_cluster_elsewhere_gives_the_same_bytes(project: Project, fast_path: P
         assert len(other.store.commits("2013-02-08")) == 1
 
 
+@pytest.mark.faults
 @pytest.mark.timeout(300)
 def test_a_lost_scheduler_is_a_code_and_the_run_goes_on(project: Project, fast_path: Path):
     """A scheduler that is killed and does not come back is code 22 in time; what was finished is kept."""
@@ -165,6 +166,7 @@ def test_a_lost_scheduler_is_a_code_and_the_run_goes_on(project: Project, fast_p
     assert metadata(project)["reused_partitions"] == finished >= 2
 
 
+@pytest.mark.faults
 @pytest.mark.timeout(300)
 def test_workers_that_all_leave_are_a_code(project: Project, fast_path: Path):
     """A scheduler elsewhere would wait for workers for ever: the driver does not."""
@@ -182,6 +184,7 @@ def test_workers_that_all_leave_are_a_code(project: Project, fast_path: Path):
     assert time.monotonic() - begun < 0.2 * 60 + 30
 
 
+@pytest.mark.faults
 @pytest.mark.timeout(300)
 def test_a_scheduler_that_comes_back_is_used_again(project: Project, fast_path: Path):
     """A scheduler that is killed and started again at its address gets the missing partitions."""

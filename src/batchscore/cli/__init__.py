@@ -97,7 +97,7 @@ def _bug(error: Exception) -> BatchscoreError:
     import traceback
 
     return BatchscoreError(
-        f"an error that batchscore did not foresee: {type(error).__name__}: {error}",
+        " ".join(f"an error that batchscore did not foresee: {type(error).__name__}: {error}".split()),
         slug="UNEXPECTED",
         remedy="report it with the traceback that `-v` prints",
         state=UNKNOWN_STATE,

@@ -179,7 +179,7 @@ class Distributed:
                 partition = by_key[str(future.key)]
                 if cancelled and partition.index > min(cancelled):
                     continue
-                result = _result_of(future)
+                result = self._result_of(future)
                 # Released at once, so that a worker that dies later does not make Dask score this partition again.
                 future.release()
                 yield partition, result, cancel_after
@@ -192,7 +192,7 @@ class Distributed:
 
         A scheduler elsewhere has its own idea of how long to wait for workers: by default, for ever.
         """
-        waiting = as_completed(futures)
+        waiting = as_completed(futures, loop=self._client.loop)
         self._looked = self._seen = time.monotonic()
         while missing := waiting.count():
             if waiting.has_ready():
@@ -201,6 +201,16 @@ class Distributed:
                 with waiting.thread_condition:
                     waiting.thread_condition.wait(0.1)
             self._look(missing)
+
+    def _result_of(self, future: Future[Any]) -> Any:
+        """Fetch a result; when its worker has died with it, it is computed again, so that this too may need workers."""
+        while True:
+            try:
+                return future.result(timeout=LOOK_SECONDS)
+            except KilledWorker as error:
+                return error
+            except TimeoutError:
+                self._look(1)
 
     def _look(self, missing: int) -> None:
         """Count the workers now and then: have lost ones started again, and give up when there is none for too long."""
@@ -222,13 +232,6 @@ class Distributed:
             slug="NO-WORKERS",
             remedy="start workers and run the same command again: finished partitions are not scored again",
         )
-
-
-def _result_of(future: Future[Any]) -> Any:
-    try:
-        return future.result()
-    except KilledWorker as error:
-        return error
 
 
 def _killed(partition: Partition, error: KilledWorker) -> PartitionsFailed:
