@@ -165,10 +165,10 @@ def call_on_whole_batches() -> None:
 @pytest.mark.timeout(200)
 def test_twin_that_scores_whole_batches_fails(fast_path: Path):
     """The test has teeth: scores of whole batches depend on how the snapshot is cut."""
-    project = project_of("logistic, numbers, 3 classes", fast_path / "project", group_rows=50)
+    project = project_of("logistic, numbers, 3 classes", fast_path / "project", group_rows=5)
     found = [
         scores(outcome(project, fast_path / "twin", argv=argv, before=call_on_whole_batches))
-        for argv in (("--set", "partition.rows=50"), ("--set", "partition.rows=100000"))
+        for argv in (("--set", "partition.rows=5"), ("--set", "partition.rows=100000"))
     ]
 
     assert (found[0]["id"] == found[1]["id"]).all()
