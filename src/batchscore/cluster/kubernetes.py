@@ -153,9 +153,8 @@ class Launched:
 
         try:
             left = max(until - time.monotonic(), 0.1)
-            client = Client(  # type: ignore[no-untyped-call]
-                self.address, security=self.security, timeout=min(left, 10), set_as_default=False
-            )
+            # It becomes the default client, or `as_completed` would not find it.
+            client = Client(self.address, security=self.security, timeout=min(left, 10))  # type: ignore[no-untyped-call]
         except (OSError, TimeoutError):
             return None
         try:
