@@ -8,7 +8,7 @@ import pytest
 import scenes
 from scenes import drivers, ending, kubectl, left, log, parts, pods, start, until
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400), pytest.mark.usefixtures("installed")]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400, func_only=True), pytest.mark.usefixtures("installed")]
 
 GONE = 100
 """The longest that a removal may take: the operator holds one for 60 s when the scheduler does not answer."""

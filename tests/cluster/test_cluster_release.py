@@ -6,7 +6,7 @@ import pytest
 import scenes
 from scenes import ending, get, helm, kubectl, left, names, parts, start, until
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(500), pytest.mark.usefixtures("installed")]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(500, func_only=True), pytest.mark.usefixtures("installed")]
 
 
 def config_of(job: str) -> str:
