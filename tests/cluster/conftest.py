@@ -63,7 +63,7 @@ def _furnish() -> None:
 
 
 @pytest.fixture(scope="session")
-def installed(node: None) -> None:  # noqa: ARG001 - a fixture that this one builds on
+def installed(node: None) -> None:
     """Install the chart."""
     scenes.install()
     scenes.tell("the chart is installed")

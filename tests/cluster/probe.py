@@ -21,12 +21,12 @@ from batchscore.errors import BatchscoreError, Terminated
 from batchscore.strict import parse_section
 
 
-def terminate(number, frame):  # noqa: ANN001, ANN201, ARG001 - a handler's arguments
+def terminate(number, frame):
     """End as the command line does on SIGTERM."""
     raise Terminated("terminated by SIGTERM", slug="SIGTERM")
 
 
-def write_part(folder, index, seconds):  # noqa: ANN001, ANN201 - travels by value into the workers
+def write_part(folder, index, seconds):
     """Write one part, whole or not at all."""
     time.sleep(seconds)
     part = Path(folder, f"part-{index:04d}")
@@ -36,10 +36,10 @@ def write_part(folder, index, seconds):  # noqa: ANN001, ANN201 - travels by val
     return socket.gethostname()
 
 
-def options():  # noqa: ANN201
+def options():
     """Read `cluster.kubernetes` as the command line does: the later file wins, key by key."""
 
-    def merged(first, second):  # noqa: ANN001, ANN202
+    def merged(first, second):
         both = {**first, **second}
         shared = [key for key in first if isinstance(first[key], dict) and isinstance(second.get(key), dict)]
         return {**both, **{key: merged(first[key], second[key]) for key in shared}}
@@ -48,7 +48,7 @@ def options():  # noqa: ANN201
     return parse_section(KubernetesOptions, merged(*files)["cluster"]["kubernetes"], source="the configuration")
 
 
-def main():  # noqa: ANN201
+def main():
     """Launch, hand out PARTS tasks of SECONDS, end with EXIT."""
     signal.signal(signal.SIGTERM, terminate)
     logs.configure("text")
