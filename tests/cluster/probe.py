@@ -59,15 +59,12 @@ def main():
     wait = float(os.environ.get("WAIT", "150"))
     began = time.monotonic()
     with launch(options(), identity, 2, began + wait) as cluster:
-        client = cluster.open_client(time.monotonic() + 90)
-        try:
+        with cluster.open_client(time.monotonic() + 90) as client:
             missing = [index for index in range(parts) if not (folder / f"part-{index:04d}").exists()]
             futures = client.map(
                 write_part, [str(folder)] * len(missing), missing, [seconds] * len(missing), pure=False
             )
             hosts = {future.result() for future in as_completed(futures)}
-        finally:
-            client.close(timeout=5)
         sys.stdout.write(f"scored {len(missing)} of {parts} on {sorted(hosts)}\n")
     return int(os.environ.get("EXIT", "0"))
 

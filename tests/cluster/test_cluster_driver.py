@@ -8,7 +8,7 @@ import pytest
 import scenes
 from scenes import drivers, ending, kubectl, left, log, parts, pods, start, until
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400), pytest.mark.usefixtures("installed")]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400, func_only=True), pytest.mark.usefixtures("installed")]
 
 GONE = 100
 """The longest that a removal may take: the operator holds one for 60 s when the scheduler does not answer."""
@@ -139,7 +139,7 @@ def _reaches(name: str, host: str, port: int, namespace: str) -> bool:
 
 def test_strangers_are_kept_out() -> None:
     """No foreign pod reaches the scheduler's ports, from this namespace or another; without the policies it would."""
-    job = start("guarded", {"SECONDS": "4"})
+    job = start("guarded", {"SECONDS": "20"})
     until("a part", 120, lambda: parts(job))
     (scheduler,) = scenes.get("pods", "-l", f"batchscore.io/job={job},dask.org/component=scheduler")["items"]
     address = scheduler["status"]["podIP"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 import scenes
 from scenes import ending, get, helm, kubectl, left, names, parts, start, until
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(500), pytest.mark.usefixtures("installed")]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(500, func_only=True), pytest.mark.usefixtures("installed")]
 
 
 def config_of(job: str) -> str:
@@ -48,12 +50,15 @@ def test_suspended() -> None:
     """A suspended CronJob starts nothing, and an unsuspended one starts a run at the minute, with its tick on it."""
     scenes.install("--set", "cronJob.suspend=true,run.schedule.cron=* * * * *")
     before = names("jobs")
+    time.sleep(61)
+    during = names("jobs")
     scenes.install("--set", "cronJob.suspend=false,run.schedule.cron=* * * * *")
     made = until("a Job of the CronJob", 90, lambda: sorted(set(names("jobs")) - set(before)))
     scenes.install()
     annotations = get("job", made[0].rpartition("/")[2])["metadata"]["annotations"]
     kubectl("delete", made[0])
 
+    assert during == before
     assert "batch.kubernetes.io/cronjob-scheduled-timestamp" in annotations
 
 
