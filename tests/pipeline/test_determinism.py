@@ -32,13 +32,13 @@ ROWS = 257
 PARTITIONS = 11
 
 
-def project_of(kind: str, root: Path, *, group_rows: int = ROWS) -> Project:
+def project_of(kind: str, root: Path, *, group_rows: int = ROWS, rows: int = ROWS * PARTITIONS) -> Project:
     """Write a project with a model of that kind: partitions of odd sizes, in four files."""
     estimator, schema, make = made_models.fitted(kind)
-    whole = make(ROWS * PARTITIONS, 3)
+    whole = make(rows, 3)
     ids = pa.array([f"r-{number:06d}" for number in range(whole.num_rows)])
     whole = whole.append_column("id", ids)
-    cuts = [0, 3 * ROWS, 4 * ROWS, 9 * ROWS + 100, whole.num_rows]
+    cuts = [0, rows * 3 // 11, rows * 4 // 11, rows * 93 // 100, rows]
     tables = [whole.slice(start, stop - start) for start, stop in pairwise(cuts)]
     features = [
         {"name": f.name, "dtype": f.dtype, "nullable": f.nullable, **({"finite": False} if not f.finite else {})}
@@ -165,10 +165,10 @@ def call_on_whole_batches() -> None:
 @pytest.mark.timeout(200)
 def test_twin_that_scores_whole_batches_fails(fast_path: Path):
     """The test has teeth: scores of whole batches depend on how the snapshot is cut."""
-    project = project_of("logistic, numbers, 3 classes", fast_path / "project", group_rows=50)
+    project = project_of("perceptron, numbers", fast_path / "project", group_rows=3, rows=180)
     found = [
         scores(outcome(project, fast_path / "twin", argv=argv, before=call_on_whole_batches))
-        for argv in (("--set", "partition.rows=50"), ("--set", "partition.rows=100000"))
+        for argv in (("--set", "partition.rows=3"), ("--set", "partition.rows=100000"))
     ]
 
     assert (found[0]["id"] == found[1]["id"]).all()
