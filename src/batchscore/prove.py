@@ -17,7 +17,7 @@ from batchscore.check import check_date
 from batchscore.config import RunConfig
 from batchscore.execution import Clock
 from batchscore.parts import canonical_table, logical_digest
-from batchscore.plan import Difference, differences
+from batchscore.plan import Difference, differences, digest_of
 from batchscore.run import Progress, Request, run_privately
 from batchscore.store import Published, Store, open_store
 
@@ -74,7 +74,7 @@ def replay(request: Request, published: Published, clock: Clock, progress: Progr
             parts=len(before["parts"]),
             same_bytes=sum(a["sha256"] == b["sha256"] for a, b in zip(before["parts"], now["parts"], strict=False)),
             mismatch=_first_mismatch(published, replayed, before, now, again.config.snapshot.id),
-            causes=differences(before["plan"], now["plan"]),
+            causes=(*differences(before["plan"], now["plan"]), *_changed_content(before, now)),
         )
 
 
@@ -88,6 +88,22 @@ def private_store() -> Iterator[Store]:
     """Make a store that nobody else reads, and remove it at the end."""
     with tempfile.TemporaryDirectory(prefix="batchscore-") as folder:
         yield open_store(folder)
+
+
+def _changed_content(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Difference]:
+    """Yield the files whose content is another one: a byte in a page may change, and the footer not show it."""
+    old, new = (_content(manifest) for manifest in (before, now))
+    for path in sorted(old.keys() & new.keys()):
+        if old[path] != new[path]:
+            yield Difference(key=f"inputs.{path}.content", old=old[path], new=new[path])
+
+
+def _content(manifest: Mapping[str, Any]) -> dict[str, str]:
+    digests: dict[str, list[str]] = {}
+    for items in manifest["inputs"]:
+        for item in items:
+            digests.setdefault(item["path"], []).append(item["sha256"])
+    return {path: digest_of(found) for path, found in digests.items()}
 
 
 def _first_mismatch(

@@ -8,7 +8,7 @@ import sys
 import time
 from types import FrameType
 
-from driving import IDENTITY, options
+from scripted import IDENTITY, options
 
 from batchscore import logs
 from batchscore.cluster.api import ApiServer

@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 from apiserver import Script, serve
-from driving import IDENTITY, options
+from scripted import IDENTITY, options
 
 from batchscore.cluster import daskcluster
 from batchscore.cluster.api import ApiServer

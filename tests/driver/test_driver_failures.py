@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from apiserver import Fault, Script, healthy, nothing, pod, status, waiting
-from driving import attempt
+from scripted import attempt
 
 DEADLINE = 3.0
 CLUSTERS, PODS = r"/daskclusters$", r"/pods$"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from apiserver import Fault, Script, nothing, serve
-from driving import attempt
+from scripted import attempt
 
 HERE = Path(__file__).parent
 GRACE = 10.0

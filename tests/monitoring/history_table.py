@@ -14,7 +14,7 @@ HEAD = f"""\
 {DAYS} days of {len(PIPELINES)} pipelines, simulated and loaded into a real Prometheus, with one fault of every kind.
 The pipelines have a weekly season, growth and noise; one is young, one runs weekly.
 Every other day of every pipeline is without a fault, and no alert fires on it.
-The table is made by `tests/monitoring/test_history.py`, which also holds it current.
+The table is made by `tests/monitoring/test_alert_history.py`, which also holds it current.
 
 | Date | Pipeline | Planted | Fired | For hours |
 |---|---|---|---|---|

@@ -351,7 +351,7 @@ def test_replay_names_the_cause_when_the_input_is_another(world):
     assert ended.code == 3
     assert f"DIFFERENT {DAY}: partition 0, row 'c0-00000" in ended.out
     assert "column 'prediction'" in ended.out
-    assert "part-0.parquet.footer_sha256" in ended.out
+    assert "part-0.parquet.content" in ended.out
 
 
 def test_verify_names_a_flipped_byte(world):

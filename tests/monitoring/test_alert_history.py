@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from history_table import planted, table
 from past import Past
-from test_rules import ALERTS
+from test_alert_rules import ALERTS
 
 PAGE = Path(__file__).parents[2] / "docs" / "alert-history.md"
 
