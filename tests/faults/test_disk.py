@@ -146,7 +146,7 @@ def test_a_full_disk_at_some_levels(disk: Disk, figures: Callable[..., None]):
 @pytest.mark.faults
 @pytest.mark.timeout(600)
 def test_a_full_disk_at_twenty_levels(disk: Disk, figures: Callable[..., None]):
-    """At 20 levels the same."""
+    """At 20 levels of little space a run is refused in one sentence; with space it goes on to the same bytes."""
     numbers = fill_up(disk, 20)
 
     assert numbers["refused"] >= 15

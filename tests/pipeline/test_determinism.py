@@ -122,7 +122,7 @@ def test_one_result_for_some_models(kind: str, fast_path: Path, figures: Callabl
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_one_result_for_every_family(kind: str, fast_path: Path, figures: Callable[..., None]):
-    """For 1, 2, 4 and 8 threads and for processes the same, for each family of models."""
+    """For 1 to 8 threads, for processes, and in any order, all published bytes are the same, for each family of models."""
     figures(model=kind, ways=same_for_all(kind, fast_path, processes=True), differing=0)
 
 
