@@ -65,8 +65,9 @@ check: $(READY) ## lint, format, types, import contracts
 	@scripts/step.sh "types" $(BIN)/mypy
 	@scripts/step.sh "import contracts" $(BIN)/lint-imports
 
-docs: $(READY) ## write what is generated from the code: exit codes, commands, metrics, the config's reference and schema
+docs: $(READY) ## write what is generated from the code: exit codes, commands, metrics, the config's reference and schema, the chart's
 	@scripts/step.sh "generated pages" $(BIN)/python -m tools.docs
+	@scripts/step.sh "generated parts of the chart" $(BIN)/python scripts/chart.py
 
 format: $(READY) ## format the code and mend what lint can mend
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .

@@ -62,12 +62,14 @@ def _config(objects: list[dict[str, Any]]) -> dict[str, Any]:
     return next(item for item in objects if item["kind"] == "ConfigMap" and "-config-" in item["metadata"]["name"])
 
 
-@pytest.mark.parametrize("change", ["run.postprocess.threshold=0.8", "image.digest=sha256:" + "1" * 64, "files.x=y"])
+@pytest.mark.parametrize(
+    "change", ["--set-json=run.postprocess.threshold=0.8", "--set=image.digest=sha256:" + "1" * 64, "--set=files.x=y"]
+)
 def test_config_is_named_by_its_digest(render: Render, change: str) -> None:
     """Whatever changes the configuration changes its name, everywhere it is used; nothing else does."""
-    before, after = _config(render()), _config(render("--set", change))
+    before, after = _config(render()), _config(render(change))
     same = _config(render("--set", "cronJob.suspend=true"))
-    cron_job = one(render("--set", change), "CronJob")
+    cron_job = one(render(change), "CronJob")
     volumes = {v["name"]: v for v in cron_job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["volumes"]}
 
     assert before["immutable"] is True

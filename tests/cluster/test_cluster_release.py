@@ -27,7 +27,7 @@ def test_upgrade_and_rollback_in_mid_run() -> None:
     job = start("before", {"SECONDS": "5", "PARTS": "24"})
     old = config_of(job)
     until("a part", 120, lambda: parts(job))
-    scenes.install("--set", "run.postprocess.threshold=0.8")
+    scenes.install("--set-json", "run.postprocess.threshold=0.8")
     during = configs()
     new = config_of(start("after", {"PARTS": "1"}))
     until("the end of the second run", 200, lambda: ending("after"))
@@ -35,7 +35,7 @@ def test_upgrade_and_rollback_in_mid_run() -> None:
     rolled = config_of(start("rolled", {"PARTS": "1"}))
     first = until("the end of the first run", 300, lambda: ending(job))
     until("the end of the third run", 300, lambda: ending("rolled"))
-    scenes.install("--set", "run.postprocess.threshold=0.9")
+    scenes.install("--set-json", "run.postprocess.threshold=0.9")
 
     assert new != old
     assert sorted({old, new}) == [name for name in during if name in (old, new)]

@@ -25,6 +25,8 @@ from driving import (
 
 SIZE = 8 << 20
 PARTITIONS = 8
+CLONE_FS = 0x200
+"""From sched.h: the file system information that threads share."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,11 @@ class Disk:
 
 def enter(holder: int, folder: str, prune: bool) -> None:
     """Go into the mount namespace of another process."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_FS):  # a library may have begun a thread, and threads share what setns changes
+        raise OSError(ctypes.get_errno(), "unshare")
     with Path(f"/proc/{holder}/ns/mnt").open() as namespace:
-        if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), 0):
+        if libc.setns(namespace.fileno(), 0):
             raise OSError(ctypes.get_errno(), "setns")
     os.chdir(folder)
     if not prune:
@@ -107,7 +112,7 @@ def check_refused(ended: Ended, project: Project, fact: str) -> None:
     assert len(errors) == 1
     assert fact in errors[0]
     assert "Traceback" not in ended.stderr
-    assert "Nothing was published." in ended.told[-1] or "could not be found out" in ended.told[-1]
+    assert ended.told[-1].startswith(("Nothing was published.", "Nothing is half published"))
     assert not project.store.head(DATE)
     assert not (project.outputs / DATE).exists()
 
@@ -146,7 +151,7 @@ def test_a_full_disk_at_some_levels(disk: Disk, figures: Callable[..., None]):
 @pytest.mark.faults
 @pytest.mark.timeout(600)
 def test_a_full_disk_at_twenty_levels(disk: Disk, figures: Callable[..., None]):
-    """At 20 levels the same."""
+    """At 20 levels of little space a run is refused in one sentence; with space it goes on to the same bytes."""
     numbers = fill_up(disk, 20)
 
     assert numbers["refused"] >= 15

@@ -125,7 +125,7 @@ def test_some_races_have_one_winner_each(fast_path: Path, figures: Callable[...,
 @pytest.mark.faults
 @pytest.mark.timeout(900)
 def test_a_thousand_races_have_one_winner_each(fast_path: Path, figures: Callable[..., None]):
-    """In 1,000 races the same, under a million looks."""
+    """In 1,000 races one run is committed each time, and no reader sees less than a whole one."""
     tally = races(fast_path, 1000)
 
     assert tally.races == 1000

@@ -181,7 +181,7 @@ def test_some_races_have_one_winner_each(server: Server, tmp_path: Path, figures
 @pytest.mark.faults
 @pytest.mark.timeout(1500)
 def test_a_thousand_races_have_one_winner_each(server: Server, tmp_path: Path, figures: Callable[..., None]):
-    """In 1,000 races the same."""
+    """In 1,000 races on an object store one run is committed each time."""
     tally = races(server, tmp_path, 1000)
 
     assert tally["races"] == 1000

@@ -102,7 +102,7 @@ def test_workers_killed_now_and_then(fast_path: Path, figures: Callable[..., Non
 @pytest.mark.faults
 @pytest.mark.timeout(900)
 def test_workers_killed_every_few_seconds(fast_path: Path, figures: Callable[..., None]):
-    """A run of 200 partitions the same, every 5 seconds."""
+    """A run of 200 partitions finishes, with the same bytes, while a worker is killed every 5 seconds."""
     numbers = chaos(fast_path, files=8, groups=25, every=5, task=0.5)
 
     assert numbers["kills"] > 5

@@ -91,7 +91,7 @@ def test_some_pairs_publish_once_each(fast_path: Path, figures: Callable[..., No
 @pytest.mark.faults
 @pytest.mark.timeout(900)
 def test_thirty_pairs_publish_once_each(fast_path: Path, figures: Callable[..., None]):
-    """In 30 pairs the same, and each way to lose was seen."""
+    """In 30 pairs of drivers one run is published each time, and each way to lose was seen."""
     tally = pairs(fast_path, 30)
 
     assert tally["exit 14"] > 0

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import lru_cache
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -255,6 +256,11 @@ def read_footer(path: str, size: int) -> ParsedFooter:
 
 
 def _parse(path: str, size: int, footer: bytes) -> ParsedFooter:
+    """Parse a footer, or find it parsed: each partition of a file needs all of its footer, however long that is."""
+    return (_kept_large if len(footer) > _LARGE else _kept)(path, size, footer)
+
+
+def _parse_anew(path: str, size: int, footer: bytes) -> ParsedFooter:
     start = size - len(footer)
     try:
         # Ours first: pyarrow ends the process on some damage, and takes a thousand times the bytes of a bomb.
@@ -278,6 +284,10 @@ def _parse(path: str, size: int, footer: bytes) -> ParsedFooter:
         groups=groups,
         leaves=leaves,
     )
+
+
+_kept = lru_cache(maxsize=16)(_parse_anew)
+_kept_large = lru_cache(maxsize=2)(_parse_anew)
 
 
 def _leaves(schema: pa.Schema) -> Iterator[tuple[int, ...]]:
