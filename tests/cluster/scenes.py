@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Mapping
@@ -81,6 +82,7 @@ def start(name: str, *arguments: str, environment: Mapping[str, str] | None = No
         environment: More variables for it.
         changes: Keys of the Job's spec.
     """
+    kubectl("delete", "job", name, "--ignore-not-found")  # of a session before, on a cluster that was kept
     made = kubectl("create", "job", name, f"--from=cronjob/{NAME}", "--dry-run=client", "-o", "json")
     job = json.loads(made)
     driver = job["spec"]["template"]["spec"]["containers"][0]
@@ -100,6 +102,7 @@ def run_arguments(name: str, date: str | None = None, settings: Mapping[str, str
 
 def start_run(name: str, settings: Mapping[str, str] | None = None, *, date: str | None = None, **changes: Any) -> str:
     """Make a Job that scores the whole winter, or what the settings say, into `outputs-NAME`."""
+    shutil.rmtree(VOLUME / f"outputs-{name}", ignore_errors=True)
     return start(name, *run_arguments(name, date, settings), **changes)
 
 

@@ -126,9 +126,9 @@ def test_worker_over_its_memory() -> None:
 
 
 @pytest.fixture
-def second(node: subprocess.Popen[bytes]) -> Iterator[None]:
+def second(node: subprocess.Popen[bytes] | None) -> Iterator[None]:
     """Let the second node take pods, and keep one worker on each node by the values that a platform team would set."""
-    assert node.wait(300) == 0
+    assert node is None or node.wait(300) == 0
     inside("kubectl", "uncordon", "node2")
     spread = [
         {
