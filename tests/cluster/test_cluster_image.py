@@ -13,7 +13,7 @@ import scenes
 from node.layout import CACHE
 from timeline import RECORD, tell
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600, func_only=True)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1000, func_only=True)]
 
 HERE = Path(__file__).resolve().parent
 IMAGE = "localhost/batchscore:test"
@@ -36,14 +36,22 @@ def store(built: None) -> Iterator[tuple[str, ...]]:
 
 
 def _said(*words: object) -> str:
-    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
     return done.stdout.strip()
 
 
 @pytest.fixture(scope="module")
-def root(store: tuple[str, ...]) -> Iterator[Path]:
-    """Mount the image's file system."""
+def bill(built: None, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Return the bill of materials that its own target writes."""
+    folder = tmp_path_factory.mktemp("sbom")
+    _said(HERE / "images.sh", "sbom", folder)
+    return (folder / "sbom.cdx.json").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def root(store: tuple[str, ...], bill: bytes) -> Iterator[Path]:
+    """Mount the image's file system; after all building, which would end the mount."""
     container = _said(*store, "from", "--pull-never", IMAGE)
     yield Path(_said(*store, "mount", container))
     _said(*store, "umount", container)
@@ -110,11 +118,9 @@ def _files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file() and path.stat().st_size] if folder.is_dir() else []
 
 
-def test_bill_of_materials(root: Path, tmp_path: Path) -> None:
+def test_bill_of_materials(root: Path, bill: bytes) -> None:
     """The bill names every installed distribution with its version, and the target of its own writes the same bytes."""
-    _said(HERE / "images.sh", "sbom", tmp_path)
-    bill = json.loads((tmp_path / "sbom.cdx.json").read_text(encoding="utf-8"))
-    listed = {entry["purl"] for entry in bill["components"]}
+    listed = {entry["purl"] for entry in json.loads(bill)["components"]}
     (packages,) = (root / "opt/batchscore/lib").glob("python3*/site-packages")
     installed = set()
     for info in packages.glob("*.dist-info/METADATA"):
@@ -127,7 +133,7 @@ def test_bill_of_materials(root: Path, tmp_path: Path) -> None:
     RECORD.figures["packages in the bill of materials"] = str(len(listed))
 
     assert listed == installed
-    assert (root / "opt/batchscore/share/sbom.cdx.json").read_bytes() == (tmp_path / "sbom.cdx.json").read_bytes()
+    assert (root / "opt/batchscore/share/sbom.cdx.json").read_bytes() == bill
 
 
 def test_start_time(installed: None) -> None:
