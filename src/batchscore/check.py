@@ -95,7 +95,7 @@ def load_schema(config: RunConfig) -> tuple[FeatureSchema, str]:
     """
     path = config.feature_schema
     try:
-        content = sources.read(path)
+        content = sources.read_surely(path)
     except FileNotFoundError as error:
         raise ConfigError(
             f"the feature schema '{path}' is missing",
@@ -245,7 +245,7 @@ def _read_drift_reference(config: RunConfig, schema: FeatureSchema) -> Reference
     if pinned is None:
         return None
     try:
-        content = sources.read(pinned.path)
+        content = sources.read_surely(pinned.path)
     except FileNotFoundError as error:
         raise ConfigError(
             f"the drift reference '{pinned.path}' is missing",

@@ -94,6 +94,8 @@ class PartitionOutcome:
     """The worker process's peak resident memory."""
     worker: str
     """The worker's name: host and process."""
+    retries: int = 0
+    """Storage requests that were tried again."""
 
 
 class Totals:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import traceback
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from batchscore import infer, machine, model, parts, sources
+from batchscore import infer, machine, model, parts, retries, sources
 from batchscore.errors import BatchscoreError, SnapshotCorrupt
 from batchscore.ids import IdHashes
 from batchscore.ingest import PartitionReader, digest_of_ranges
@@ -76,7 +76,10 @@ class Job:
 def attempt(job: Job, partition: Partition) -> PartitionOutcome | BatchscoreError:
     """Score one partition; return its error instead of raising it, so that the driver decides what comes next."""
     try:
-        return score_partition(job, partition)
+        with retries.counted() as further:
+            first = partition.fragments[0].path
+            outcome = sources.doubted(first, lambda: score_partition(job, partition), SnapshotCorrupt)
+        return replace(outcome, retries=further.count)
     except BatchscoreError as error:
         error.context.setdefault("partition", partition.index)
         return error

@@ -219,7 +219,7 @@ def parser_fact(error: BaseException) -> str:
 def _footer(stat: sources.Stat, columns: Sequence[str] | None) -> Footer:
     _check_name(stat.path)
     try:
-        parsed = read_footer(stat.path, stat.size)
+        parsed = sources.doubted(stat.path, lambda: read_footer(stat.path, stat.size), SnapshotCorrupt)
     except FileNotFoundError:
         raise vanished(stat.path) from None
     words = (dtype_word(field.type) for field in parsed.schema)
