@@ -63,6 +63,16 @@ class Checked:
         return PurePosixPath(self.snapshot).name.removesuffix(".parquet")
 
 
+def check_snapshot_unchanged(checked: Checked) -> None:
+    """List the snapshot of a checked date again, and compare.
+
+    Raises:
+        SnapshotCorrupt: When a file came, went or changed since.
+    """
+    ready = ingest.ready_path(checked.config.snapshot, checked.snapshot, checked.day)
+    ingest.check_same_files(checked.snapshot, checked.footers, ready=ready)
+
+
 def versions() -> dict[str, str]:
     """Return the versions of this package and of the libraries that decide bits."""
     return {"batchscore": __version__} | {name: _version(name) for name in DECIDING_LIBRARIES}

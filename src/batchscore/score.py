@@ -133,7 +133,7 @@ def score_partition(job: Job, partition: Partition) -> PartitionOutcome:
         raise bad_rows_error(taken.bad, partition)
     report = _stored(job, partition, taken, reader.inputs, watch)
     _log.debug("partition scored", run_id=job.run_id, partition=partition.index, rows=taken.rows)
-    return _outcome(report, watch, reused=False)
+    return replace(_outcome(report, watch, reused=False), without_checksums=reader.without_checksums)
 
 
 class _Taken:

@@ -7,13 +7,14 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
-from object_servers import minio_path
-from s3_server import Server, serving
 
 from batchscore.store import objects
+
+if TYPE_CHECKING:
+    from s3_server import Server
 
 
 @pytest.fixture
@@ -38,6 +39,9 @@ def figures(request: pytest.FixtureRequest) -> Callable[..., None]:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, missing: Callable[[str], NoReturn]) -> Iterator[Server]:
     """Run a real S3 server, and have this process find it."""
+    from object_servers import minio_path
+    from s3_server import serving
+
     if not minio_path().exists():
         missing("minio")
     with serving(tmp_path_factory.mktemp("minio") / "data") as running, pytest.MonkeyPatch.context() as patched:
