@@ -13,7 +13,7 @@ version_flags="$version_flags -X $stamp.gitTreeState=clean -X $stamp.gitCommit=u
 build() { # COMMAND FOLDER PACKAGE FLAGS
   local began=$SECONDS
   if [ -x "$bin/$1" ]; then
-    step "$1 (kept from an earlier run; built in $(cat "$bin/$1.seconds" 2>/dev/null || echo an unknown number of) s)"
+    step "$1, kept from an earlier run$([ ! -e "$bin/$1.seconds" ] || echo ", built in $(cat "$bin/$1.seconds") s")"
     return
   fi
   (cd "$2" && go build -trimpath -buildvcs=false -ldflags "$4" -o "$bin/$1.new" "$3")

@@ -113,7 +113,9 @@ def node(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[bytes] | N
             second = subprocess.Popen(words, env=ENVIRONMENT, stdout=log, stderr=log)
         yield second
     finally:
-        if not keep:
+        if second is not None and keep:
+            second.wait()
+        elif not keep:
             _end(second)
 
 
