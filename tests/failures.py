@@ -26,7 +26,7 @@ _ADDRESS = re.compile(r"127\.0\.0\.1:\d+")
 
 
 class Failures:
-    """Collects how situations ended, and writes the page when all of them passed."""
+    """Collects how situations ended, and writes the page when all of these passed."""
 
     def __init__(self) -> None:
         self.rows: dict[str, str] = {}
@@ -34,11 +34,11 @@ class Failures:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take one phase of one test."""
-        self.failed |= report.failed
         if report.when != "call":
             return
         for name, value in report.user_properties:
             if name == "ended":
+                self.failed |= report.failed
                 situation, code, error, message, _, deadline = value
                 said = _ADDRESS.sub("SERVER", _MARK.sub(r"\1-…", message)).replace("|", "\\|")
                 shown = f"`{error}`" if error else ""

@@ -40,6 +40,8 @@ def _missing() -> str:
     """Return what this machine lacks for a node."""
     if os.geteuid() != 0:
         return "a node needs root"
+    if not Path("/sys/fs/cgroup/memory").is_dir():
+        return "a node of these tests needs the controllers of cgroup v1"
     return "" if shutil.which("go") else "building a node needs the Go toolchain"
 
 

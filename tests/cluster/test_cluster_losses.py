@@ -60,8 +60,11 @@ def test_scheduler_deleted(reference: dict[str, bytes]) -> None:
     job = in_the_middle("scheduler-lost")
     kubectl("delete", "pod", pods(job, "scheduler")[0], "--grace-period=0", "--force")
     tell(f"the scheduler is deleted; {records('scheduler-lost')} partitions are finished")
+    until("more partitions", 240, lambda: records("scheduler-lost") >= 12)
+    told = "".join(kubectl("logs", worker, "--tail=3", check=False) for worker in pods(job, "worker"))
     finished(job)
 
+    assert "[debug" not in told  # workers of the new scheduler log as they were told
     assert len(drivers(job)) == 1
     assert "cluster lost" in log(job)
     assert published("outputs-scheduler-lost") == reference
