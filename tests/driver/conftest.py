@@ -8,7 +8,6 @@ import pytest
 
 from batchscore.errors import BatchscoreError
 
-
 _UNHARMED = "the run is not failed for it; a line `cluster_left_behind` in the log names what is left"
 
 
