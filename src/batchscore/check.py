@@ -14,13 +14,14 @@ import numpy as np
 import pyarrow as pa
 
 from batchscore import __version__, infer, ingest, model, postprocess, sources
+from batchscore.blocks import ARROW_TYPES
 from batchscore.config import RunConfig, deciding_keys
 from batchscore.errors import ConfigError, ContractError
 from batchscore.ingest import Footer
 from batchscore.model import ModelOptions, ModelRef
 from batchscore.parts import ROW_GROUP_ROWS, WRITER
 from batchscore.plan import Plan, split
-from batchscore.preprocess import ARROW_TYPES, QUARANTINE_COLUMNS, check_columns, extra_columns, raise_violations
+from batchscore.preprocess import QUARANTINE_COLUMNS, check_columns, extra_columns, raise_violations
 from batchscore.reference import Reference, check_reference, read_reference
 from batchscore.schema import FeatureSchema, read_schema
 
