@@ -48,7 +48,7 @@ test: $(READY) ## run the tests; what needs a tool that this machine lacks is sk
 	@scripts/step.sh "tests" $(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
 
 test-monitoring: $(READY) ## alert rules, their mutants, dashboards and simulated history on real servers (minutes)
-	@scripts/step.sh "monitoring tests" $(BIN)/python -m pytest -n 2 --dist worksteal -m monitoring tests/monitoring $(PYTEST_ARGS)
+	@scripts/step.sh "monitoring tests" $(BIN)/python -m pytest -n 2 --dist loadgroup -m monitoring tests/monitoring $(PYTEST_ARGS)
 
 # The quick selections run too, for the broken twins among them; the page is written whatever the outcome.
 FAULT_TESTS := tests/faults $(patsubst %,tests/pipeline/test_%.py,address determinism resume signals two_drivers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import socket
 import subprocess
@@ -62,8 +63,10 @@ def _await(ready: str, process: subprocess.Popen[bytes], log: Path) -> None:
     while time.monotonic() < ends and process.poll() is None:
         try:
             fetch(ready, seconds=1.0)
-        except urllib.error.HTTPError:
-            return
+        except urllib.error.HTTPError as error:
+            if error.code < http.client.INTERNAL_SERVER_ERROR:  # it wants a password; 503 is "not yet"
+                return
+            time.sleep(0.05)
         except OSError:
             time.sleep(0.05)
         else:
