@@ -2,21 +2,19 @@
 
 The simulated history of the tests is loaded into a Prometheus, every query of every panel is asked, and a page made
 with `@grafana/ui` is drawn from the answers in a headless Chromium. It is no Grafana server: what the server does
-around the panels (variables, queries, the state timeline) is done here.
+around the panels (variables, queries, the state timeline) is done here. The report is drawn beside them, from the
+flights example.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import functools
 import json
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-import threading
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,9 @@ sys.path[:0] = [str(ROOT / "tests" / "monitoring"), str(ROOT / "tests"), str(ROO
 from past import past  # noqa: E402 - the tests' own history
 from servers import ask  # noqa: E402
 from simulated import DAYS, moment  # noqa: E402
+
+from tools.preview.browser import find, photograph  # noqa: E402
+from tools.preview.report import draw_report  # noqa: E402
 
 BOARDS = ROOT / "helm" / "batchscore" / "files" / "dashboards"
 PICTURES = ROOT / "docs" / "pictures"
@@ -39,7 +40,6 @@ LABEL = (
     "Preview: drawn with Grafana's panel components (@grafana/ui 13.2.2) from the simulated history of "
     "docs/alert-history.md in a real Prometheus. Not a Grafana server; state timelines are stand-ins."
 )
-SECONDS = 120
 
 
 def main() -> None:
@@ -47,7 +47,7 @@ def main() -> None:
     modules = ROOT / "build" / "preview"
     with tempfile.TemporaryDirectory() as folder:
         page = _bundle(modules)
-        with past(_tool, Path(folder)) as history:
+        with past(find, Path(folder)) as history:
             drawings = {
                 file.stem: _answers(json.loads(file.read_text()), history.url) for file in BOARDS.glob("*.json")
             }
@@ -56,15 +56,11 @@ def main() -> None:
         (page / "data.json").write_text(json.dumps(drawing))
         height = 64 + 38 * max(p["gridPos"]["y"] + p["gridPos"]["h"] for p in drawing["board"]["panels"]) + 8
         picture = PICTURES / f"dashboard-{name}.png"
-        _photograph(page, picture, width=1500, height=height)
+        photograph(page, "index.html", picture, width=1500, height=height)
         print(f"  {picture.relative_to(ROOT)}")
-
-
-def _tool(name: str) -> str:
-    path = shutil.which(name)
-    if path is None:
-        sys.exit(f"{name} is not on PATH")
-    return path
+    with tempfile.TemporaryDirectory() as folder:
+        draw_report(Path(folder), PICTURES / "report.png")
+    print(f"  {(PICTURES / 'report.png').relative_to(ROOT)}")
 
 
 def _bundle(folder: Path) -> Path:
@@ -72,7 +68,7 @@ def _bundle(folder: Path) -> Path:
     source, built = Path(__file__).parent, folder / "dist"
     shutil.copytree(source, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     if not (folder / "node_modules" / ".package-lock.json").exists():
-        subprocess.run([_tool("npm"), "ci", "--loglevel=error"], cwd=folder, check=True)  # noqa: S603 - the lock's packages, by hash
+        subprocess.run([find("npm"), "ci", "--loglevel=error"], cwd=folder, check=True)  # noqa: S603 - the lock's packages, by hash
     build = [str(folder / "node_modules" / ".bin" / "vite"), "build", "--logLevel=error"]
     subprocess.run(build, cwd=folder, check=True)  # noqa: S603 - as above
     return built
@@ -114,26 +110,6 @@ def _marks(note: dict[str, Any], url: str) -> list[dict[str, Any]]:
     """Return the moment at which each annotation begins."""
     series = ask(url, _filled(note["expr"]), start=BEGIN, end=END, step=900)
     return [{"time": float(one["values"][0][0]), "color": note["iconColor"]} for one in series]
-
-
-def _photograph(page: Path, picture: Path, *, width: int, height: int) -> None:
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(page)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    flags = "--headless --no-sandbox --disable-gpu --hide-scrollbars --no-first-run --virtual-time-budget=20000"
-    try:
-        with tempfile.TemporaryDirectory() as profile:
-            command = [_tool("chromium"), *flags.split(), f"--user-data-dir={profile}", f"--screenshot={picture}"]
-            address = f"http://127.0.0.1:{server.server_address[1]}/index.html"
-            size = f"--window-size={width},{height}"
-            shot = [*command, size, address]
-            subprocess.run(shot, check=True, capture_output=True, timeout=SECONDS)  # noqa: S603 - our own page
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 if __name__ == "__main__":

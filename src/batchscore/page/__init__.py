@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+from batchscore.execution import STAGES
 from batchscore.page import charts
 
 if TYPE_CHECKING:
@@ -106,7 +107,8 @@ def render_report(
             score_chart=_score_chart(summary),
             quantiles=(summary.get("quantiles") or {}).get("prediction") or {},
             drift=_drift(summary),
-            stage_chart=charts.bars([(name, float(value)) for name, value in metadata["stages"].items()], unit="s"),
+            stage_chart=charts.bars(_stages(metadata), unit="s"),
+            warnings=_warnings(metadata),
             rejects=rejects[:SHOWN_REJECTS],
         )
     )
@@ -157,6 +159,19 @@ def _score_chart(summary: Mapping[str, Any]) -> str:
     reference = ((summary.get("drift") or {}).get("reference") or {}).get("histograms", {}).get("prediction")
     same = reference is not None and reference["edges"] == scores["edges"]
     return charts.histogram(scores["edges"], scores["counts"], reference["counts"] if same else None)
+
+
+def _stages(metadata: Mapping[str, Any]) -> list[tuple[str, float]]:
+    """Return the seconds of the stages in the order of a run."""
+    seconds = metadata["stages"]
+    order = [*(name for name in STAGES if name in seconds), *sorted(set(seconds).difference(STAGES))]
+    return [(name, float(seconds[name])) for name in order]
+
+
+def _warnings(metadata: Mapping[str, Any]) -> list[str]:
+    """Return the warnings that do not stand among the gates' verdicts already."""
+    told = {f"{gate['gate']}: {gate['message']}" for gate in metadata["gates"]}
+    return [warning for warning in metadata["warnings"] if warning not in told]
 
 
 def _verdict(metadata: Mapping[str, Any]) -> dict[str, str]:
