@@ -142,6 +142,17 @@ def test_scores_are_drawn_against_the_reference() -> None:
     assert ", reference" not in render_report(documents.summary(drift=other), documents.metadata(), MANIFEST, DAYS)
 
 
+def test_runbooks_are_links() -> None:
+    """Every runbook is a link, relative in the source's folder, or to where the reader says that they are."""
+    elsewhere = render_report(
+        documents.summary(), documents.metadata(), MANIFEST, DAYS, runbooks="https://wiki.example/runbooks/"
+    )
+    names = {file.stem for file in (Path(__file__).parents[2] / "docs" / "runbooks").glob("*.md")}
+
+    assert {str(a["href"]) for _, a in Parsed(report()).all("a")} == {f"docs/runbooks/{name}.md" for name in names}
+    assert "https://wiki.example/runbooks/volume.md" in {a["href"] for _, a in Parsed(elsewhere).all("a")}
+
+
 def test_names_are_text_and_never_markup() -> None:
     """A column, a reason or a model that is called like a tag stays text."""
     evil = "<script>alert(1)</script>"

@@ -65,9 +65,7 @@ def document(root: Path, date: dt.date, name: str) -> dict[str, Any]:
 
 def odd_dates(page: Path) -> dict[str, str]:
     """Return what a report says of the dates that stand out."""
-    row = (
-        r'<tr><th scope="row" class="day">\w{3} (\S{10})</th>(?:<td class="n">[^<]*</td>){4}<td[^>]*>([^<]*)</td></tr>'
-    )
+    row = r'<tr><th scope="row" class="day">\w{3} (\S{10})</th>(?:<td class="n(?: less)?">[^<]*</td>){4}<td[^>]*>([^<]*)</td></tr>'
     return dict(re.findall(row, page.read_text()))
 
 

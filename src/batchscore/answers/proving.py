@@ -90,7 +90,9 @@ def _revision(text: str) -> int | None:
     return int(text) if text else None
 
 
-def report(config_files: Sequence[str], given_date: str | None, *, history: bool, output: str | None) -> Answer:
+def report(
+    config_files: Sequence[str], given_date: str | None, *, history: bool, output: str | None, runbooks: str
+) -> Answer:
     """Write the HTML page of a published date, or of the last dates."""
     from batchscore.page import SHOWN_DATES, render_history, render_report
 
@@ -106,7 +108,7 @@ def report(config_files: Sequence[str], given_date: str | None, *, history: bool
         published = store.published(parse_day(given_date).isoformat())
         documents = [published.document(name) for name in ("summary_metrics.json", "metadata.json", "manifest.json")]
         rejects = _rejects(published, config.snapshot.id)
-        content = render_report(documents[0], documents[1], documents[2], days, rejects=rejects)
+        content = render_report(documents[0], documents[1], documents[2], days, rejects=rejects, runbooks=runbooks)
         name = f"{config.pipeline}-{given_date}.html"
     path = output or name
     write_file(path, content)

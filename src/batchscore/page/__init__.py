@@ -17,6 +17,8 @@ SHOWN_DATES = 60
 """Dates that the volume charts draw."""
 SHOWN_REJECTS = 100
 """Rows set aside that a report lists."""
+RUNBOOKS = "docs/runbooks"
+"""Where the runbooks are in the source."""
 ODD_DEVIATIONS = 3.0
 """A date that lies further than this many deviations from its baseline stands out, whatever the gate says of it."""
 
@@ -82,6 +84,7 @@ def render_report(
     history: Sequence[Day],
     *,
     rejects: Sequence[Reject] = (),
+    runbooks: str = RUNBOOKS,
 ) -> str:
     """Return the report of one run.
 
@@ -91,6 +94,7 @@ def render_report(
         manifest: The content of `manifest.json`.
         history: Published dates up to the run's own, ascending; the last 60 are drawn.
         rejects: Rows set aside, in input order; the first 100 are listed, by id and place, never by value.
+        runbooks: The folder or address that the links to the runbooks begin with.
     """
     days = list(history)[-SHOWN_DATES:]
     return (
@@ -110,6 +114,7 @@ def render_report(
             stage_chart=charts.bars(_stages(metadata), unit="s"),
             warnings=_warnings(metadata),
             rejects=rejects[:SHOWN_REJECTS],
+            runbooks=runbooks.rstrip("/"),
         )
     )
 
