@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Literal
 
 from batchscore import ledger
-from batchscore.check import Checked, check_date
+from batchscore.check import Checked, check_date, check_snapshot_unchanged
 from batchscore.cluster import connect
 from batchscore.config import RunConfig
 from batchscore.documents import manifest_document, summary_document
@@ -154,6 +154,7 @@ def _score_and_publish(
 ) -> Result:
     totals = score_all(checked, store, execution, progress)
     with execution.watch("reduce"):
+        check_snapshot_unchanged(checked)
         check_totals(checked, store, totals)
         judgement = judge(store, checked, totals)
     publication = publication_of(request, checked, totals, judgement, execution)
