@@ -19,6 +19,7 @@ SHARED = ("ten_weeks", "published_year", "storm")
 """Fixtures that take a minute: all tests of one go to one worker, with `--dist loadgroup`."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep tests that share what is dear to make together."""
     for item in items:
