@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo flights churn test test-monitoring test-faults test-chart test-driver test-cluster check format lock tools servers docs image sbom clean
+.PHONY: help setup demo flights churn test test-monitoring dashboard-preview test-faults test-chart test-driver test-cluster check format lock tools servers docs image sbom clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -14,7 +14,7 @@ STORM := 2013-02-08
 PYTEST_ARGS ?=
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make the environment in .venv (first step of every other target)
 	@echo "the environment in $(VENV) is ready: $(BIN)/batchscore --help"
@@ -48,7 +48,10 @@ test: $(READY) ## run the tests; what needs a tool that this machine lacks is sk
 	@scripts/step.sh "tests" $(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
 
 test-monitoring: $(READY) ## alert rules, their mutants, dashboards and simulated history on real servers (minutes)
-	@scripts/step.sh "monitoring tests" $(BIN)/python -m pytest -n 2 --dist worksteal -m monitoring tests/monitoring $(PYTEST_ARGS)
+	@scripts/step.sh "monitoring tests" $(BIN)/python -m pytest -n 2 --dist loadgroup -m monitoring tests/monitoring $(PYTEST_ARGS)
+
+dashboard-preview: $(READY) ## draw both dashboards with Grafana's panel components into docs/pictures (npm, prometheus, chromium)
+	@scripts/step.sh "drawing the dashboards" $(BIN)/python -m tools.preview
 
 test-chart: $(READY) tools ## the chart: rendered, refused, validated (seconds; part of make test)
 	@scripts/step.sh "tests of the chart" $(BIN)/python -m pytest tests/chart $(PYTEST_ARGS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import socket
 import subprocess
@@ -62,8 +63,10 @@ def _await(ready: str, process: subprocess.Popen[bytes], log: Path) -> None:
     while time.monotonic() < ends and process.poll() is None:
         try:
             fetch(ready, seconds=1.0)
-        except urllib.error.HTTPError:
-            return
+        except urllib.error.HTTPError as error:
+            if error.code < http.client.INTERNAL_SERVER_ERROR:  # it wants a password; 503 is "not yet"
+                return
+            time.sleep(0.05)
         except OSError:
             time.sleep(0.05)
         else:
@@ -77,6 +80,8 @@ class Pushgateway:
 
     url: str
     """Its base address."""
+    process: subprocess.Popen[bytes]
+    """Its process."""
 
     def text(self) -> str:
         """Return all that it serves."""
@@ -90,16 +95,18 @@ class Pushgateway:
 
 
 @contextlib.contextmanager
-def pushgateway(program: str, folder: Path, *, web_config: Path | None = None) -> Iterator[Pushgateway]:
-    """Run a Pushgateway that keeps nothing on disk."""
-    port = free_port()
+def pushgateway(
+    program: str, folder: Path, *, web_config: Path | None = None, port: int | None = None
+) -> Iterator[Pushgateway]:
+    """Run a Pushgateway that keeps nothing on disk, on a free port unless one is given."""
+    port = port or free_port()
     command = [program, f"--web.listen-address=127.0.0.1:{port}", "--persistence.file="]
     scheme = "http"
     if web_config is not None:
         command.append(f"--web.config.file={web_config}")
         scheme = "https" if "tls_server_config" in web_config.read_text() else "http"
-    with serving(command, f"http://127.0.0.1:{port}/-/ready", folder / f"pushgateway-{port}.log"):
-        yield Pushgateway(f"{scheme}://127.0.0.1:{port}")
+    with serving(command, f"http://127.0.0.1:{port}/-/ready", folder / f"pushgateway-{port}.log") as process:
+        yield Pushgateway(f"{scheme}://127.0.0.1:{port}", process)
 
 
 @dataclass
@@ -167,11 +174,28 @@ def drips(connection: socket.socket, over: threading.Event) -> None:
 
 
 @contextlib.contextmanager
-def prometheus(program: str, folder: Path, data: Path, *, look_back: str = "5m") -> Iterator[str]:
-    """Run a Prometheus that scrapes nothing on blocks that are there, and give its address."""
+def alertmanager(program: str, folder: Path, config: Path) -> Iterator[str]:
+    """Run an Alertmanager of its own, and give its address."""
+    port = free_port()
+    command = [
+        program,
+        f"--config.file={config}",
+        f"--storage.path={folder / 'alertmanager'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--cluster.listen-address=",
+    ]
+    with serving(command, f"http://127.0.0.1:{port}/-/ready", folder / "alertmanager.log"):
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextlib.contextmanager
+def prometheus(
+    program: str, folder: Path, data: Path, *, look_back: str = "5m", settings: str = "scrape_configs: []\n"
+) -> Iterator[str]:
+    """Run a Prometheus on the data that is there, and give its address; by default it scrapes nothing."""
     port = free_port()
     config = folder / "prometheus.yml"
-    config.write_text("scrape_configs: []\n")
+    config.write_text(settings)
     command = [
         program,
         f"--config.file={config}",

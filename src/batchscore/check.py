@@ -14,13 +14,15 @@ import numpy as np
 import pyarrow as pa
 
 from batchscore import __version__, infer, ingest, model, postprocess, sources
+from batchscore.blocks import ARROW_TYPES
 from batchscore.config import RunConfig, deciding_keys
 from batchscore.errors import ConfigError, ContractError
 from batchscore.ingest import Footer
+from batchscore.lineage import require_openlineage
 from batchscore.model import ModelOptions, ModelRef
 from batchscore.parts import ROW_GROUP_ROWS, WRITER
 from batchscore.plan import Plan, split
-from batchscore.preprocess import ARROW_TYPES, QUARANTINE_COLUMNS, check_columns, extra_columns, raise_violations
+from batchscore.preprocess import QUARANTINE_COLUMNS, check_columns, extra_columns, raise_violations
 from batchscore.reference import Reference, check_reference, read_reference
 from batchscore.schema import FeatureSchema, read_schema
 
@@ -87,6 +89,7 @@ def check_date(config: RunConfig, day: date) -> Checked:
     Raises:
         BatchscoreError: Of the class and code that the fact has; nothing was started or written.
     """
+    require_openlineage(config.lineage)
     schema, schema_sha256 = load_schema(config)
     with ThreadPoolExecutor(max_workers=1) as pool:
         verified = pool.submit(verify_model, config, schema, day)

@@ -16,6 +16,7 @@ from batchscore.errors import ConfigError
 from batchscore.gate import DriftOptions, FlaggedOptions, RejectedOptions, VolumeOptions
 from batchscore.history import ScheduleOptions
 from batchscore.ingest import SnapshotOptions
+from batchscore.lineage import LineageOptions
 from batchscore.metrics import AlertsOptions, MetricsOptions
 from batchscore.model import ModelList, ModelOptions
 from batchscore.plan import PartitionOptions
@@ -68,6 +69,8 @@ class RunConfig(Section):
     """Who does the work."""
     metrics: MetricsOptions = MetricsOptions()
     """Where metrics are pushed."""
+    lineage: LineageOptions = LineageOptions()
+    """Where events of lineage are told."""
     schedule: ScheduleOptions = ScheduleOptions()
     """When runs are expected."""
 

@@ -39,13 +39,18 @@ def summary_document(plan: Plan, totals: Totals, drift: Mapping[str, Any] | None
             "features": {name: found.to_dict() for name, found in totals.features.items()},
             "scores": {name: found.to_dict() for name, found in totals.scores.items()},
         },
-        "histograms": {name: histogram(found) for name, found in _numeric(totals.scores)},
+        "histograms": score_histograms(totals.scores),
         "quantiles": {name: quantiles(found) for name, found in _numeric(totals.scores)},
         "drift": drift,
         "id_digest": totals.digest("id_digest"),
         "input_bytes": sum(file.size for file in plan.inputs),
         "output_bytes": sum(part.size for part in _parts(totals)),
     }
+
+
+def score_histograms(scores: Mapping[str, Profile]) -> dict[str, dict[str, Any]]:
+    """Return the histogram of every score that is a probability, by name; other scores have no fixed bins."""
+    return {name: dict(histogram(found)) for name, found in _numeric(scores) if found.unit}
 
 
 def manifest_document(plan: Plan, totals: Totals, single_file: Mapping[str, Any] | None = None) -> dict[str, Any]:

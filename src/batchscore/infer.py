@@ -7,17 +7,16 @@ row, and what the padding scored is cut off.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import pyarrow as pa
 
 from batchscore.errors import ModelError
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import pyarrow as pa
 
-    from batchscore.schema import Feature, FeatureSchema
+    from batchscore.schema import FeatureSchema
 
 BLOCK_ROWS = 16_384
 """The default number of rows per call of the model; it decides the last bits of the scores and is part of the plan."""
@@ -37,9 +36,8 @@ class Scorer(Protocol):
     def output(self) -> str:
         """What the scores are: probability, value or class."""
 
-    @property
-    def takes(self) -> Literal["matrix", "frame"]:
-        """What `predict` takes."""
+    def block(self, rows: pa.Table, block_rows: int) -> Any:
+        """Return what `predict` takes, of exactly `block_rows` rows: the given ones, and the last one repeated."""
 
     def predict(self, block: Any) -> np.ndarray:
         """Return float64 scores of shape `(n_rows, n_scores)`."""
@@ -65,7 +63,7 @@ def score(model: Scorer, table: pa.Table, block_rows: int = BLOCK_ROWS) -> np.nd
     blocks = []
     for start in range(0, features.num_rows, block_rows):
         rows = features.slice(start, block_rows)
-        scores = model.predict(_block(model, rows, block_rows))
+        scores = model.predict(model.block(rows, block_rows))
         blocks.append(scores[: rows.num_rows])
     return _checked(np.ascontiguousarray(np.concatenate(blocks), dtype=np.float64), model.output)
 
@@ -74,60 +72,6 @@ def _no_scores(model: Scorer) -> np.ndarray:
     classes = len(getattr(model, "classes", ()))
     width = classes if model.output == "probability" and classes > 2 else 1  # noqa: PLR2004 - two need one score
     return np.empty((0, width), dtype=np.float64)
-
-
-def _block(model: Scorer, rows: pa.Table, block_rows: int) -> Any:
-    if model.takes == "matrix":
-        return matrix(rows, block_rows)
-    if rows.num_rows < block_rows:
-        rows = rows.take(pa.array(np.minimum(np.arange(block_rows), rows.num_rows - 1)))
-    return frame(rows, model.schema)
-
-
-def matrix(rows: pa.Table, block_rows: int) -> np.ndarray:
-    """Return numeric columns as one C-ordered float64 matrix of shape `(block_rows, n_columns)`.
-
-    Nulls become NaN, booleans 0 and 1; rows beyond the table repeat its last row.
-    """
-    out = np.empty((block_rows, rows.num_columns), dtype=np.float64)
-    for at, column in enumerate(rows.columns):
-        out[: rows.num_rows, at] = _floats(column)
-    out[rows.num_rows :] = out[rows.num_rows - 1]
-    return out
-
-
-def _floats(column: pa.ChunkedArray) -> np.ndarray:
-    if column.type != pa.float64():
-        column = column.cast(pa.float64(), safe=False)
-    floats: np.ndarray = column.to_numpy()
-    return floats
-
-
-def frame(rows: pa.Table, schema: FeatureSchema) -> pd.DataFrame:
-    """Return the columns as `pandas.read_parquet` gives them, with dtypes that the schema decides and no row can move.
-
-    pandas turns whole numbers with a null into floats and booleans with a null into objects, so the dtype of a column
-    would depend on the rows that happen to be in a block. A feature that may be null always gets the wider type.
-    Texts are pandas' `str`, where a null is NaN; dates are objects; times are `datetime64[us]`.
-    """
-    import pandas as pd
-
-    columns = [_column(rows.column(feature.name), feature) for feature in schema.features]
-    table = pa.table(columns, names=list(schema.names))
-    text = pd.StringDtype(na_value=np.nan)
-    made: pd.DataFrame = table.to_pandas(types_mapper={pa.large_string(): text}.get, use_threads=False)
-    for feature in schema.features:
-        if feature.dtype == "bool" and feature.nullable:
-            made[feature.name] = made[feature.name].astype(object)
-    return made
-
-
-def _column(column: pa.ChunkedArray, feature: Feature) -> pa.ChunkedArray:
-    if feature.dtype == "string":
-        return column.cast(pa.large_string())
-    if feature.nullable and "int" in feature.dtype:
-        return column.cast(pa.float64(), safe=False)
-    return column
 
 
 def _checked(scores: np.ndarray, output: str) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Any
 
 from batchscore import gate, ledger
 from batchscore.check import Checked
+from batchscore.documents import score_histograms
 from batchscore.drift import drift_all
 from batchscore.errors import Held
 from batchscore.gate import Verdict
@@ -118,7 +119,12 @@ def _drift(checked: Checked, totals: Totals) -> dict[str, Any] | None:
     features = {name: found.record() for name, found in drift_all(reference.features, totals.features).items()}
     scores = {name: found.record() for name, found in drift_all(reference.scores, totals.scores).items()}
     return {
-        "reference": {"name": reference.name, "version": reference.version, "sha256": pinned.sha256},
+        "reference": {
+            "name": reference.name,
+            "version": reference.version,
+            "sha256": pinned.sha256,
+            "histograms": score_histograms(reference.scores),
+        },
         "features": features,
         "scores": scores,
         "prediction": scores.get("prediction"),

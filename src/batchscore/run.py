@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from functools import partial
 from typing import Any, Literal
@@ -15,16 +15,17 @@ from batchscore.cluster import connect
 from batchscore.config import RunConfig
 from batchscore.documents import manifest_document, summary_document
 from batchscore.duplicates import check_unique
-from batchscore.errors import BatchscoreError, Held, StateDamaged, StorageFailed, exit_code
+from batchscore.errors import BatchscoreError, StateDamaged, StorageFailed
 from batchscore.execution import Clock, Execution, metadata_document
 from batchscore.judge import Judgement, judge
 from batchscore.logs import bind, logger
-from batchscore.metrics import Attempt, Group, Outcome, Pusher, RunType
+from batchscore.metrics import RunType
 from batchscore.parts import concatenate
 from batchscore.preprocess import check_budget
 from batchscore.report import PartitionOutcome, Totals
 from batchscore.score import Job, attempt
-from batchscore.store import Commit, Holder, Publication, Published, Store, notify, open_store
+from batchscore.store import Commit, Holder, Publication, Published, Store, open_store
+from batchscore.telling import Telling
 
 Progress = Callable[[int, int], None]
 """Told the rows that are done and the rows in all."""
@@ -88,20 +89,15 @@ def run(request: Request, clock: Clock, progress: Progress) -> Result:
     _log.info("run started", by=request.by, attempt=request.attempt)
     store = open_output(config)
     run_type = ledger.run_type(store, request.day, request.run_type)
-    pusher = Pusher(config.metrics, Group(environment=config.environment, pipeline=config.pipeline, run_type=run_type))
     execution = Execution(run_id=request.run_id, run_type=run_type, attempt=request.attempt, clock=clock)
-    timeout = config.cluster.deadline_minutes * 60
-    began = Attempt(started=execution.started, attempts=request.attempt, timeout=timeout)
-    pusher.start(began)
-    with _failure_told(pusher, began, clock), _state_told(store, request):
+    telling = Telling(config, store, execution, day)
+    telling.started()
+    with telling.failures(), _state_told(store, request):
         result = _publish_once(request, store, execution, progress)
     if result.status == "published":
-        tell(config, result.commit)
-        published = store.published(day)
-        summary, metadata = published.document("summary_metrics.json"), published.document("metadata.json")
-        _log_push(pusher.success(summary, metadata))
+        telling.published(result.commit)
     else:
-        _log_push(pusher.unchanged(replace(began, ended=clock())))
+        telling.unchanged()
     _log.info("run ended", status=result.status, revision=result.commit.number, reused=result.reused)
     return result
 
@@ -243,17 +239,6 @@ def facts_of(checked: Checked) -> dict[str, Any]:
     }
 
 
-def tell(config: RunConfig, commit: Commit) -> None:
-    """Notify others of a commit, as `output.notify` says; a failure is a warning."""
-    if config.output.notify is None:
-        return
-    failed = notify(config.output.notify, commit)
-    if failed:
-        _log.warning("notification failed", detail=failed)
-    else:
-        _log.info("notified", kind=config.output.notify.kind)
-
-
 def job_of(checked: Checked, store: Store, run_id: str) -> Job:
     """Return what every task of a checked date must know."""
     config = checked.config
@@ -322,18 +307,6 @@ def publication_of(
 
 
 @contextmanager
-def _failure_told(pusher: Pusher, began: Attempt, clock: Clock) -> Iterator[None]:
-    try:
-        yield
-    except BatchscoreError as error:
-        reason = exit_code(error.exit_code).reason
-        ended = replace(began, ended=clock(), reason=reason, held=isinstance(error, Held))
-        _log.error("run failed", error=error.id, exit_code=error.exit_code)
-        _log_push(pusher.failure(ended))
-        raise
-
-
-@contextmanager
 def _state_told(store: Store, request: Request) -> Iterator[None]:
     """Say in an error what is published: only the store knows, when the error came close to the commit."""
     try:
@@ -352,13 +325,6 @@ def _state(store: Store, request: Request) -> str:
     if head and head.run_id == request.run_id:
         return f"{day} is published by this run, as revision {head.number}."
     return f"Nothing was published; revision {head.number} of {day} stands." if head else "Nothing was published."
-
-
-def _log_push(outcome: Outcome) -> None:
-    if outcome.status == "failed":
-        _log.warning("metrics push failed", push=outcome.push, detail=outcome.detail, seconds=round(outcome.seconds, 2))
-    elif outcome.status == "pushed":
-        _log.info("metrics pushed", push=outcome.push, series=outcome.series, bytes=outcome.size)
 
 
 def _other_versions(store: Store, commit: Commit, checked: Checked) -> tuple[str, ...]:

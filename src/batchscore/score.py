@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from batchscore import infer, machine, model, parts, retries, sources
+from batchscore.blocks import ARROW_TYPES
 from batchscore.errors import BatchscoreError, SnapshotCorrupt
 from batchscore.ids import IdHashes
 from batchscore.ingest import PartitionReader, digest_of_ranges
@@ -20,7 +21,6 @@ from batchscore.model import LoadedModel, ModelRef
 from batchscore.plan import Partition
 from batchscore.postprocess import CalibrationOptions, Decider, Decisions, PostprocessOptions, build
 from batchscore.preprocess import (
-    ARROW_TYPES,
     REASONS,
     RowCheck,
     RowsOptions,

@@ -155,11 +155,11 @@ def _facts(
 def volume_text(rows: int, volume: Mapping[str, Any]) -> str:
     """Compare a day's rows with its baseline."""
     if not volume["runs"]:
-        return f"{rows:,} rows; no earlier date of this weekday to compare with"
-    return (
-        f"{rows:,} rows, {rows / volume['baseline_rows']:.2f} of the usual {volume['baseline_rows']:,.0f}"
-        f" ± {volume['deviation_rows']:,.0f} ({volume['runs']} earlier dates of this weekday)"
-    )
+        return f"{rows:,} rows; no earlier {volume['label']} to compare with"
+    usual = volume["baseline_rows"]
+    share = f"{rows / usual:.2f} of the usual" if usual else "usually"
+    deviation = f"± {volume['deviation_rows']:,.0f} ({volume['runs']} earlier {volume['label']})"
+    return f"{rows:,} rows, {share} {usual:,.0f} {deviation}"
 
 
 def _score_lines(summary: Mapping[str, Any], metadata: Mapping[str, Any]) -> list[str]:

@@ -15,6 +15,18 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "monitoring: minutes of promtool and Prometheus")
 
 
+SHARED = ("ten_weeks", "published_year", "storm")
+"""Fixtures that take a minute: all tests of one go to one worker, with `--dist loadgroup`."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep tests that share what is dear to make together."""
+    for item in items:
+        for name in set(SHARED).intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.xdist_group(name))
+
+
 @pytest.fixture
 def gateway(require: Callable[[str], str], tmp_path: Path) -> Iterator[Pushgateway]:
     """Run an empty Pushgateway."""

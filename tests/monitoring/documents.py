@@ -36,7 +36,12 @@ def summary(**changes: Any) -> dict[str, Any]:
             "prediction": {"p01": 0.01, "p05": 0.05, "p25": 0.2, "p50": 0.3, "p75": 0.5, "p95": 0.8, "p99": 0.9}
         },
         "drift": {
-            "reference": {"name": "january", "version": "1", "sha256": "2b" * 32},
+            "reference": {
+                "name": "january",
+                "version": "1",
+                "sha256": "2b" * 32,
+                "histograms": {"prediction": {"edges": [i / 20 for i in range(21)], "counts": [0] * 10 + [98] * 10}},
+            },
             "features": {name: {"psi": 0.02 * place, "js": 0.01, "ks": 0.03} for place, name in enumerate(FEATURES)},
             "prediction": {"psi": 0.11, "js": 0.02, "ks": 0.05},
         },
@@ -79,7 +84,7 @@ def metadata(**changes: Any) -> dict[str, Any]:
         "image": None,
         "hardware": {},
         "model": {"name": "flights_late", "version": "1.2.0", "sha256": "6f" * 32, "format": "joblib"},
-        "volume": {"baseline_rows": 1900.0, "deviation_rows": 95.0, "runs": 5, "dates": []},
+        "volume": {"baseline_rows": 1900.0, "deviation_rows": 95.0, "runs": 5, "dates": [], "label": "Fridays"},
         "next_deadline": 1_360_548_900,
         "input_unchanged": False,
         "gates": [],

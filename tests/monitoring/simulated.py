@@ -47,13 +47,13 @@ class Gateway:
 
     def put(self, group: Group, content: Iterable[Samples], now: float) -> None:
         """Replace a group."""
-        self.groups[group] = {**_series(content), **_pushed(now)}
+        self.groups[group] = {**series_of(content), **_pushed(now)}
 
     def post(self, group: Group, content: tuple[Samples, ...], now: float) -> None:
         """Replace metrics of a group by name."""
         names = {item.metric.name for item in content}
         kept = {key: value for key, value in self.groups.get(group, {}).items() if key[0] not in names}
-        self.groups[group] = {**kept, **_series(content), **_pushed(now)}
+        self.groups[group] = {**kept, **series_of(content), **_pushed(now)}
 
     def refuse(self, group: Group, now: float) -> None:
         """Note a push that was refused."""
@@ -64,7 +64,8 @@ def _pushed(now: float) -> dict[Key, float]:
     return {("push_time_seconds", ()): now, ("push_failure_time_seconds", ()): 0.0}
 
 
-def _series(content: Iterable[Samples]) -> dict[Key, float]:
+def series_of(content: Iterable[Samples]) -> dict[Key, float]:
+    """Return samples as Prometheus keeps them, by name and own labels."""
     found: dict[Key, float] = {}
     for item in content:
         for values, value in item.values.items():

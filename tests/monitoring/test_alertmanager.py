@@ -9,25 +9,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from servers import fetch, free_port, serving
+from servers import alertmanager, fetch
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "docs" / "alertmanager.example.yml"
 
 
 @pytest.fixture
-def alertmanager(require: Callable[[str], str], tmp_path: Path) -> Iterator[str]:
+def receiving(require: Callable[[str], str], tmp_path: Path) -> Iterator[str]:
     """Run an Alertmanager with the example, and give its address."""
-    port = free_port()
-    command = [
-        require("prometheus-alertmanager"),
-        f"--config.file={EXAMPLE}",
-        f"--storage.path={tmp_path / 'state'}",
-        f"--web.listen-address=127.0.0.1:{port}",
-        "--cluster.listen-address=",
-    ]
-    with serving(command, f"http://127.0.0.1:{port}/-/ready", tmp_path / "alertmanager.log"):
-        yield f"http://127.0.0.1:{port}"
+    with alertmanager(require("prometheus-alertmanager"), tmp_path, EXAMPLE) as url:
+        yield url
 
 
 def states(url: str, *alerts: tuple[str, str]) -> dict[tuple[str, str], str]:
@@ -54,10 +46,10 @@ def _post(url: str, content: bytes) -> None:
         pass
 
 
-def test_late_speaks_for_volume_and_failure_of_its_own_pipeline_only(alertmanager: str) -> None:
+def test_late_speaks_for_volume_and_failure_of_its_own_pipeline_only(receiving: str) -> None:
     """A late pipeline's other alerts are suppressed, another pipeline's are not, and held is told anyway."""
     seen = states(
-        alertmanager,
+        receiving,
         ("BatchScoreLate", "churn"),
         ("BatchScoreVolumeLow", "churn"),
         ("BatchScoreRunFailed", "churn"),
@@ -74,9 +66,9 @@ def test_late_speaks_for_volume_and_failure_of_its_own_pipeline_only(alertmanage
     }
 
 
-def test_one_page_for_a_gateway_that_is_down(alertmanager: str) -> None:
+def test_one_page_for_a_gateway_that_is_down(receiving: str) -> None:
     """Every pipeline vanishes with the gateway; the gateway's own alert stands for all."""
-    seen = states(alertmanager, ("PushgatewayDown", "any"), ("BatchScoreMetricsVanished", "churn"))
+    seen = states(receiving, ("PushgatewayDown", "any"), ("BatchScoreMetricsVanished", "churn"))
 
     assert seen == {("PushgatewayDown", "any"): "active", ("BatchScoreMetricsVanished", "churn"): "suppressed"}
 

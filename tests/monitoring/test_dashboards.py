@@ -111,6 +111,13 @@ def overlap(one: dict[str, int], other: dict[str, int]) -> bool:
     )
 
 
+def test_single_numbers_are_of_now() -> None:
+    """The last value of a range would go on standing there after the pipeline is gone."""
+    numbers = [panel for board in BOARDS for panel in drawn(board) if panel["type"] == "stat"]
+
+    assert all(target["instant"] for panel in numbers for target in panel["targets"])
+
+
 def test_uids_are_fixed_and_no_data_source_is_baked_in() -> None:
     """Links to a dashboard survive an upgrade, and the Prometheus is the reader's choice."""
     assert {board: content["uid"] for board, content in BOARDS.items()} == {
@@ -133,6 +140,18 @@ def test_every_query_shows_something(
     span = {"time": end} if target.get("instant") else {"start": moment(8), "end": end, "step": 6 * 3600.0}
 
     assert ask(ten_weeks.url, chosen(target["expr"]), **span)
+
+
+@pytest.mark.monitoring
+@pytest.mark.timeout(600)
+def test_queries_of_one_table_share_their_rows(ten_weeks: Past) -> None:
+    """Grafana joins the answers by equal labels: one label more, such as a metric's name, and nothing is joined."""
+    tables = [panel for board in BOARDS for panel in drawn(board) if panel["type"] == "table"]
+
+    for panel in tables:
+        answers = [ask(ten_weeks.url, chosen(t["expr"]), time=moment(DAYS) - 3600) for t in panel["targets"]]
+        labels = {tuple(sorted(series["metric"])) for answer in answers for series in answer}
+        assert len(labels) == 1, panel["title"]
 
 
 @pytest.mark.monitoring

@@ -107,6 +107,52 @@ def test_what_is_not_there_is_said() -> None:
     assert "No date was published before." in page
 
 
+def test_dates_that_stand_out_are_told_apart() -> None:
+    """Beyond a limit, unusual, known as odd: each in words; a usual one, or one without enough dates, is not listed."""
+    breach = "458 rows: 50% below the 911 of 5 Fridays, a drop of more than volume.max_drop 40%"
+    page = render_history(
+        "flights",
+        "prod",
+        [
+            Day(date="2013-02-07", rows=880, baseline=900.0, deviation=45.0),
+            Day(date="2013-02-08", rows=458, baseline=911.0, deviation=45.6, breach=breach),
+            Day(date="2013-02-09", rows=100, baseline=680.0),
+            Day(date="2013-11-28", rows=634, baseline=987.0, deviation=49.4),
+            Day(date="2013-12-25", rows=960, baseline=967.5, deviation=48.4, known=True),
+        ],
+    )
+    listed = re.findall(r'class="day">(\w+ \S+)</th>.*?<td[^>]*>([^<]*)</td></tr>', page)
+
+    assert listed == [
+        ("Wed 2013-12-25", "a known odd day (volume.ignore_dates)"),
+        ("Thu 2013-11-28", "unusual, and within the limits"),
+        ("Fri 2013-02-08", breach),
+    ]
+    assert "Unusual: 2013-02-08, 2013-11-28, 2013-12-25." in page
+    assert "No date stands out." in render_history("flights", "prod", DAYS)
+
+
+def test_scores_are_drawn_against_the_reference() -> None:
+    """Every bin has the reference's mark, scaled to the run's rows; without the same bins there is none."""
+    drift = documents.summary()["drift"]
+    other = {**drift, "reference": {**drift["reference"], "histograms": {}}}
+
+    assert "0.5 to 0.55: 49 rows, reference 98" in report()
+    assert "0 to 0.05: 49 rows, reference 0" in report()
+    assert ", reference" not in render_report(documents.summary(drift=other), documents.metadata(), MANIFEST, DAYS)
+
+
+def test_runbooks_are_links() -> None:
+    """Every runbook is a link, relative in the source's folder, or to where the reader says that they are."""
+    elsewhere = render_report(
+        documents.summary(), documents.metadata(), MANIFEST, DAYS, runbooks="https://wiki.example/runbooks/"
+    )
+    names = {file.stem for file in (Path(__file__).parents[2] / "docs" / "runbooks").glob("*.md")}
+
+    assert {str(a["href"]) for _, a in Parsed(report()).all("a")} == {f"docs/runbooks/{name}.md" for name in names}
+    assert "https://wiki.example/runbooks/volume.md" in {a["href"] for _, a in Parsed(elsewhere).all("a")}
+
+
 def test_names_are_text_and_never_markup() -> None:
     """A column, a reason or a model that is called like a tag stays text."""
     evil = "<script>alert(1)</script>"
@@ -121,7 +167,7 @@ def test_names_are_text_and_never_markup() -> None:
             warnings=[evil], model={"name": evil, "version": evil, "sha256": "0" * 64}, stages={evil: 1.0}
         ),
         MANIFEST,
-        [Day(date=evil, rows=1, baseline=None)],
+        [Day(date="2013-02-08", rows=1, baseline=None, breach=evil)],
     )
 
     assert Parsed(page).all("script") == []

@@ -21,9 +21,11 @@ from made_models import (
 )
 from sklearn.linear_model import LogisticRegression
 
+from batchscore.blocks import frame, matrix
 from batchscore.errors import ModelError
-from batchscore.infer import frame, matrix, score
+from batchscore.infer import score
 from batchscore.model.estimator import as_model
+from batchscore.model.native import natively
 from batchscore.schema import Feature, FeatureSchema
 
 BLOCK = 512
@@ -33,7 +35,7 @@ def model_of(kind):
     """Return the model of a kind of estimator, and what makes its rows."""
     estimator, schema, make = fitted(kind)
     output = "value" if kind == "regression" else "probability"
-    return as_model(estimator, options_of(b"", output=output), schema), make
+    return natively(as_model(estimator, options_of(b"", output=output), schema)), make
 
 
 def cut(rows, *cuts):
@@ -84,7 +86,7 @@ def test_scores_are_the_estimators_own(kind, record_property):
     scores = score(model, table, BLOCK)
     method = estimator.predict if kind == "regression" else estimator.predict_proba
     halves = [read.iloc[:BLOCK], read.iloc[BLOCK:]]
-    if model.takes == "matrix":
+    if getattr(model, "original", model).takes == "matrix":
         halves = [
             pd.DataFrame(np.ascontiguousarray(half.to_numpy()), columns=list(schema.names), copy=False)
             for half in halves
@@ -112,12 +114,12 @@ def test_a_frame_is_what_pandas_reads():
     table = with_dates(40)
     whole = mixed(300)
 
-    pd.testing.assert_frame_equal(frame(table, schema), as_read(table))
-    pd.testing.assert_frame_equal(frame(whole, mixed_schema()), as_read(whole))
+    pd.testing.assert_frame_equal(frame(table, schema.features), as_read(table))
+    pd.testing.assert_frame_equal(frame(whole, mixed_schema().features), as_read(whole))
     full = whole.filter(whole["delay"].is_valid())
     assert as_read(full)["delay"].dtype == np.int32
-    assert (frame(full, mixed_schema()).dtypes == frame(whole, mixed_schema()).dtypes).all()
-    assert (frame(table.slice(1, 3), schema).dtypes == as_read(table).dtypes).all()
+    assert (frame(full, mixed_schema().features).dtypes == frame(whole, mixed_schema().features).dtypes).all()
+    assert (frame(table.slice(1, 3), schema.features).dtypes == as_read(table).dtypes).all()
 
 
 @pytest.mark.parametrize("wider", ["dictionary", "large_string", "string_view"])
@@ -128,7 +130,7 @@ def test_a_text_is_a_text_however_it_is_encoded(wider):
     carrier = plain["carrier"].dictionary_encode() if wider == "dictionary" else plain["carrier"].cast(types[wider])
     other = plain.set_column(plain.column_names.index("carrier"), "carrier", carrier)
 
-    pd.testing.assert_frame_equal(frame(other, mixed_schema()), frame(plain, mixed_schema()))
+    pd.testing.assert_frame_equal(frame(other, mixed_schema().features), frame(plain, mixed_schema().features))
 
 
 def test_columns_are_taken_by_name():
@@ -168,12 +170,15 @@ def test_one_row_scores_as_among_others():
 class Fixed:
     """A model that answers what it is told."""
 
-    takes = "matrix"
     schema = number_schema()
     classes = (0, 1)
 
     def __init__(self, answer, output="probability"):
         self.answer, self.output = answer, output
+
+    def block(self, rows, block_rows):
+        """Return the rows as a matrix."""
+        return matrix(rows, block_rows)
 
     def predict(self, block):
         """Return the answer for every row."""

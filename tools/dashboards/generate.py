@@ -12,10 +12,34 @@ GREEN, YELLOW, RED, BLUE = "green", "yellow", "red", "blue"
 ONE = 'environment="$environment",pipeline="$pipeline",run_type="scheduled"'
 ANY = 'run_type="scheduled",environment=~"$environment"'
 
+DEADLINE = "Time to deadline"
+
+
+def _coloured(unit: str, *levels: tuple[float | None, str]) -> dict[str, object]:
+    """Return the settings of a column whose text takes a colour from a value on."""
+    limits = {"mode": "absolute", "steps": [{"value": value, "color": colour} for value, colour in levels]}
+    return {"unit": unit, "thresholds": limits, "custom.cellOptions": {"type": "color-text"}}
+
+
+SUCCEEDED = {"0": {"text": "no", "color": RED, "index": 0}, "1": {"text": "yes", "color": GREEN, "index": 1}}
+COLUMNS = {
+    DEADLINE: _coloured("s", (None, RED), (0, YELLOW), (3600, GREEN)),
+    "Volume": _coloured("percentunit", (None, RED), (0.6, YELLOW), (0.8, GREEN), (1.25, YELLOW), (1.6, RED)),
+    "Set aside": _coloured("percentunit", (None, GREEN), (0.01, YELLOW), (0.02, RED)),
+    "Drift": _coloured("none", (None, GREEN), (0.1, YELLOW), (0.2, RED)) | {"decimals": 2},
+    "Succeeded": _coloured("none", (None, RED), (1, GREEN)) | {"mappings": [{"type": "value", "options": SUCCEEDED}]},
+}
+"""How the columns of the fleet's table read."""
+
 
 def one(metric: str, more: str = "") -> str:
     """Return a metric of the chosen pipeline."""
     return f"batchscore_{metric}{{{ONE}{more}}}"
+
+
+def by_pipeline(expression: str) -> str:
+    """Return an expression of which nothing but environment and pipeline is left: only equal labels share a row."""
+    return f"max by (environment, pipeline) ({expression})"
 
 
 def day_of(metric: str, more: str = "") -> str:
@@ -99,9 +123,10 @@ def _complete(board: Board) -> None:
         8,
         bars(
             "Rows against the baseline",
-            "Scored rows by day of push, and the median of the same weekday.",
+            "Scored rows by day of push, and the median of the same weekday. A day's bar appears when the day is over.",
             "short",
             [(day_of("scored_rows"), "scored"), (day_of("baseline_scored_rows"), "baseline")],
+            line="baseline",
         ),
         lines(
             "Volume ratio and its limits",
@@ -161,7 +186,13 @@ def _fast(board: Board) -> None:
     board.add(
         8,
         8,
-        bars("Stages", "Wall time by stage.", "s", [(day_of("stage_duration_seconds"), "{{stage}}")], stacked=True),
+        bars(
+            "Stages",
+            "Wall time by stage; loading is part of scoring.",
+            "s",
+            [(day_of("stage_duration_seconds", ',stage!="load"'), "{{stage}}")],
+            stacked=True,
+        ),
         lines(
             "Seconds per million rows",
             "Wall time over scored rows: a big day is not slow.",
@@ -181,7 +212,7 @@ def _runs(board: Board) -> None:
     board.row("Runs")
     board.add(
         12,
-        7,
+        10,
         states(
             "Attempts",
             "Whether the last attempt succeeded, and whether a gate holds its output.",
@@ -208,6 +239,13 @@ def _runs(board: Board) -> None:
             "Model and software of the last success, by run type.",
             [('batchscore_run_info{environment="$environment",pipeline="$pipeline"}', "")],
             hide=("environment", "pipeline", "Value"),
+            names={
+                "run_type": "Run type",
+                "model_name": "Model",
+                "model_version": "Version",
+                "model_digest": "Digest",
+                "app_version": "batchscore",
+            },
         ),
     )
     board.fold(
@@ -276,28 +314,30 @@ def fleet() -> Board:
         10,
         rows(
             "Pipelines, the most urgent first",
-            "Seconds to the deadline, volume against baseline, share set aside, drift of the scores, last attempt.",
+            "Time to the deadline, volume against baseline, share set aside, drift of the scores, last attempt.",
             [
-                (f"sort({due})", ""),
-                (f"pipeline:batchscore_scored_rows:baseline_ratio{{{ANY}}}", ""),
-                (f"pipeline:batchscore_rejected_rows:ratio{{{ANY}}}", ""),
-                (f"batchscore_prediction_drift_psi{{{ANY}}}", ""),
-                (f"batchscore_last_run_success{{{ANY}}}", ""),
+                (by_pipeline(due), ""),
+                (by_pipeline(f"pipeline:batchscore_scored_rows:baseline_ratio{{{ANY}}}"), ""),
+                (by_pipeline(f"pipeline:batchscore_rejected_rows:ratio{{{ANY}}}"), ""),
+                (by_pipeline(f"batchscore_prediction_drift_psi{{{ANY}}}"), ""),
+                (by_pipeline(f"batchscore_last_run_success{{{ANY}}}"), ""),
             ],
-            hide=("run_type",),
             names={
-                "Value #A": "Seconds to deadline",
+                "environment": "Environment",
+                "pipeline": "Pipeline",
+                "Value #A": DEADLINE,
                 "Value #B": "Volume",
                 "Value #C": "Set aside",
                 "Value #D": "Drift",
                 "Value #E": "Succeeded",
             },
+            columns=COLUMNS,
         ).sort_by(_urgent()),
     )
     board.row("Over time")
     board.add(
         12,
-        8,
+        12,
         lines(
             "Volume against baseline",
             "Scored rows over the median of the same weekday.",
@@ -322,7 +362,7 @@ def fleet() -> Board:
 def _urgent() -> list[object]:
     from grafana_foundation_sdk.builders.common import TableSortByFieldState
 
-    return [TableSortByFieldState().display_name("Seconds to deadline").desc(False)]  # noqa: FBT003 - the SDK's
+    return [TableSortByFieldState().display_name(DEADLINE).desc(False)]  # noqa: FBT003 - the SDK's
 
 
 def boards() -> dict[str, str]:

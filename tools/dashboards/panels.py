@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from grafana_foundation_sdk.builders import dashboard, prometheus, stat, statetimeline, table, timeseries
@@ -21,13 +21,17 @@ Target = tuple[str, str]
 """An expression and its legend."""
 
 
-def targets(panel: Any, content: Iterable[Target], *, instant: bool = False, interval: str = "") -> Any:
-    """Add queries to a panel."""
+def targets(
+    panel: Any, content: Iterable[Target], *, instant: bool = False, tabular: bool = False, interval: str = ""
+) -> Any:
+    """Add queries to a panel; an instant one shows what is there now, and nothing when nothing is."""
     for place, (expression, legend) in enumerate(content):
         target = prometheus.Dataquery().ref_id(chr(ord("A") + place)).expr(expression).legend_format(legend)
         target = target.datasource(SOURCE).editor_mode(query.QueryEditorMode.CODE)
         if instant:
-            target = target.instant().format(query.PromQueryFormat.TABLE)
+            target = target.instant()
+        if tabular:
+            target = target.format(query.PromQueryFormat.TABLE)
         panel = panel.with_target(target)
     panel = panel.datasource(PANEL_SOURCE)
     return panel.interval(interval) if interval else panel
@@ -43,16 +47,16 @@ def number(title: str, description: str, unit: str, content: list[Target], limit
     """Return one big number."""
     panel = stat.Panel().title(title).description(description).unit(unit).thresholds(limits)
     panel = panel.reduce_options(ReduceDataOptions().calcs(["lastNotNull"]))
-    return targets(
-        panel.graph_mode(common.BigValueGraphMode.NONE).color_mode(common.BigValueColorMode.BACKGROUND), content
-    )
+    panel = panel.graph_mode(common.BigValueGraphMode.NONE).color_mode(common.BigValueColorMode.BACKGROUND)
+    return targets(panel, content, instant=True)
 
 
 def name(title: str, description: str, content: list[Target]) -> Any:
     """Return one big name: the legend of the query."""
     panel = stat.Panel().title(title).description(description).unit("none").text_mode(common.BigValueTextMode.NAME)
     panel = panel.reduce_options(ReduceDataOptions().calcs(["lastNotNull"]))
-    return targets(panel.graph_mode(common.BigValueGraphMode.NONE).color_mode(common.BigValueColorMode.NONE), content)
+    panel = panel.graph_mode(common.BigValueGraphMode.NONE).color_mode(common.BigValueColorMode.NONE)
+    return targets(panel, content, instant=True)
 
 
 def lines(title: str, description: str, unit: str, content: list[Target], *, steps_: bool = True) -> Any:
@@ -63,10 +67,19 @@ def lines(title: str, description: str, unit: str, content: list[Target], *, ste
     return targets(panel.line_width(2).show_points(common.VisibilityMode.NEVER), content)
 
 
-def bars(title: str, description: str, unit: str, content: list[Target], *, stacked: bool = False) -> Any:
-    """Return a bar per day, on the day of the push; a day without a success has none."""
+def bars(
+    title: str, description: str, unit: str, content: list[Target], *, stacked: bool = False, line: str = ""
+) -> Any:
+    """Return a bar per day, on the day of the push; a day without a success has none.
+
+    The query's day ends at midnight, so the bar stands before it. `line` is the legend of the query that is a line.
+    """
     panel = timeseries.Panel().title(title).description(description).unit(unit).min(0)
     panel = panel.draw_style(common.GraphDrawStyle.BARS).fill_opacity(70).line_width(1)
+    panel = panel.bar_alignment(common.BarAlignment.BEFORE)
+    if line:
+        drawn = {"drawStyle": "line", "lineInterpolation": "stepBefore", "lineWidth": 2, "fillOpacity": 0}
+        panel = panel.override_by_name(line, properties({f"custom.{key}": value for key, value in drawn.items()}))
     if stacked:
         panel = panel.stacking(StackingConfig().mode(common.StackingMode.NORMAL).group("A"))
     return targets(panel, content, interval="1d")
@@ -84,6 +97,11 @@ def states(title: str, description: str, content: list[Target], mapped: dict[str
     return targets(panel.mappings([model.ValueMap(options=words)]), content)
 
 
+def properties(values: Mapping[str, object]) -> list[model.DynamicConfigValue]:
+    """Return settings of a field as an override has them."""
+    return [model.DynamicConfigValue(id_val=name, value=value) for name, value in values.items()]
+
+
 def rows(
     title: str,
     description: str,
@@ -91,10 +109,13 @@ def rows(
     *,
     hide: Iterable[str] = (),
     names: dict[str, str] | None = None,
+    columns: Mapping[str, Mapping[str, object]] | None = None,
 ) -> Any:
-    """Return a table of one row per label set, its queries side by side."""
+    """Return a table of one row per label set, its queries side by side; `columns` holds settings by shown name."""
     panel = table.Panel().title(title).description(description).unit("none")
-    panel = targets(panel, content, instant=True)
+    panel = targets(panel, content, instant=True, tabular=True)
+    for column, settings in (columns or {}).items():
+        panel = panel.override_by_name(column, properties(settings))
     panel = panel.with_transformation(model.DataTransformerConfig(id_val="merge", options={}))
     organized = {
         "excludeByName": dict.fromkeys(("Time", "job", "instance", "__name__", *hide), True),

@@ -12,10 +12,11 @@ from batchscore.answers.asking import parse_day, parse_run_type
 from batchscore.check import load_schema
 from batchscore.config import RunConfig, load_config
 from batchscore.errors import ModelError, StorageFailed, UsageError
-from batchscore.metrics import Group, Outcome, Pusher, RunType
+from batchscore.metrics import Outcome, Pusher, RunType
 from batchscore.model.inspect import inspect
 from batchscore.reference import check_reference, fold_reference
 from batchscore.run import look_at_output
+from batchscore.telling import pusher_of
 from batchscore.text import Answer
 
 
@@ -105,7 +106,7 @@ def _pusher(config: RunConfig, run_type: RunType) -> Pusher:
             slug="NO-PUSHGATEWAY",
             remedy="set metrics.pushgateway, in the file or with --set",
         )
-    return Pusher(config.metrics, Group(environment=config.environment, pipeline=config.pipeline, run_type=run_type))
+    return pusher_of(config, run_type)
 
 
 def _pushed(outcome: Outcome, what: str) -> Answer:

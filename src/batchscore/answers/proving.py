@@ -11,6 +11,7 @@ from batchscore import text
 from batchscore.answers.asking import parse_day, request_of, shown_progress, write_file
 from batchscore.config import load_config
 from batchscore.errors import UsageError
+from batchscore.gate import LEAST_BASELINE_RUNS
 from batchscore.run import look_at_output
 from batchscore.store import Published, Store
 from batchscore.text import Answer
@@ -89,7 +90,9 @@ def _revision(text: str) -> int | None:
     return int(text) if text else None
 
 
-def report(config_files: Sequence[str], given_date: str | None, *, history: bool, output: str | None) -> Answer:
+def report(
+    config_files: Sequence[str], given_date: str | None, *, history: bool, output: str | None, runbooks: str
+) -> Answer:
     """Write the HTML page of a published date, or of the last dates."""
     from batchscore.page import SHOWN_DATES, render_history, render_report
 
@@ -105,7 +108,7 @@ def report(config_files: Sequence[str], given_date: str | None, *, history: bool
         published = store.published(parse_day(given_date).isoformat())
         documents = [published.document(name) for name in ("summary_metrics.json", "metadata.json", "manifest.json")]
         rejects = _rejects(published, config.snapshot.id)
-        content = render_report(documents[0], documents[1], documents[2], days, rejects=rejects)
+        content = render_report(documents[0], documents[1], documents[2], days, rejects=rejects, runbooks=runbooks)
         name = f"{config.pipeline}-{given_date}.html"
     path = output or name
     write_file(path, content)
@@ -116,9 +119,17 @@ def _day_of(store: Store, day: str) -> Day:
     from batchscore.page import Day
 
     published = store.published(day)
-    volume = published.document("metadata.json")["volume"]
-    rows = published.document("summary_metrics.json")["rows"]["scored"]
-    return Day(date=day, rows=rows, baseline=volume["baseline_rows"])
+    metadata = published.document("metadata.json")
+    verdict = next(found for found in metadata["gates"] if found["gate"] == "volume")
+    volume = metadata["volume"]
+    return Day(
+        date=day,
+        rows=published.document("summary_metrics.json")["rows"]["scored"],
+        baseline=volume["baseline_rows"],
+        deviation=volume["deviation_rows"] if volume["runs"] >= LEAST_BASELINE_RUNS else None,
+        known=day in metadata["config"]["volume"]["ignore_dates"],
+        breach="" if verdict["verdict"] == "pass" else verdict["message"],
+    )
 
 
 def _rejects(published: Published, id_column: str) -> list[Reject]:

@@ -26,9 +26,10 @@ from batchscore.backfill import backfill as run_dates
 from batchscore.check import check_date
 from batchscore.config import load_config
 from batchscore.errors import UsageError
-from batchscore.run import Request, open_output, run_privately, tell
+from batchscore.run import Request, open_output, run_privately
 from batchscore.run import run as run_date
 from batchscore.store import holder
+from batchscore.telling import tell_released
 from batchscore.text import Answer
 
 
@@ -111,7 +112,7 @@ def release(config_files: Sequence[str], given_date: str, *, reason: str, by: st
     config = load_config(config_files)
     store = open_output(config)
     commit = store.release(parse_day(given_date).isoformat(), by=by or login(), reason=reason)
-    tell(config, commit)
+    tell_released(config, store, commit)
     answer = published_answer(config_files, config, store, commit)
     return Answer(text=f"released: {reason}\n\n{answer.text}", document={"status": "released", **answer.document})
 

@@ -61,8 +61,11 @@ def report(
     date: OptionalDate = None,
     history: Annotated[bool, typer.Option("--history", help="The last 60 dates instead of one.")] = False,
     output: Annotated[str | None, typer.Option("--output", "-o", help="The file to write.")] = None,
+    runbooks: Annotated[
+        str, typer.Option("--runbooks", help="Where the links to the runbooks lead: a folder or an address.")
+    ] = "docs/runbooks",
 ) -> Answer:
     """Write one self-contained HTML page on a published date, or on the last 60."""
     from batchscore import answers
 
-    return answers.report(config, date, history=history, output=output)
+    return answers.report(config, date, history=history, output=output, runbooks=runbooks)

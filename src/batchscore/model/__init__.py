@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from batchscore.errors import ModelError
 from batchscore.model.golden import check_golden, golden_sample
@@ -73,10 +73,6 @@ class LoadedModel(Protocol):
         """What the scores are."""
 
     @property
-    def takes(self) -> Literal["matrix", "frame"]:
-        """What `predict` takes: a C-ordered float64 matrix, or a pandas frame typed by the schema."""
-
-    @property
     def classes(self) -> tuple[ClassLabel, ...]:
         """The labels of the classes, in the model's order; empty for a regressor."""
 
@@ -87,6 +83,9 @@ class LoadedModel(Protocol):
     @property
     def facts(self) -> Mapping[str, Any]:
         """What the model says of itself, for the record: library versions, estimator tree, number of features."""
+
+    def block(self, rows: pa.Table, block_rows: int) -> Any:
+        """Return what `predict` takes, of exactly `block_rows` rows: the given ones, and the last one repeated."""
 
     def predict(self, block: Any) -> np.ndarray:
         """Return the scores of a block as float64 of shape `(n_rows, n_scores)`, in `score_names`' order."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from batchscore import blocks
 from batchscore.errors import ModelError
 from batchscore.model.walk import describe, fitted_names, libraries, limit_jobs, takes_matrix
 
@@ -43,6 +45,10 @@ class EstimatorModel:
     facts: Mapping[str, Any]
     """Library version, estimator tree, number of features."""
 
+    def block(self, rows: pa.Table, block_rows: int) -> Any:
+        """Return what `predict` takes, of exactly `block_rows` rows: the given ones, and the last one repeated."""
+        return blocks.block(rows, block_rows, self.takes, self.schema.features)
+
     def predict(self, block: Any) -> np.ndarray:
         """Return the scores of a block as float64 of shape `(n_rows, n_scores)`.
 
@@ -50,7 +56,7 @@ class EstimatorModel:
             ModelError: When the estimator refuses the block, or answers with another shape.
         """
         _use_one_thread()
-        return self._scores(self._input(block), len(block))
+        return self._scores(self.given(block), len(block))
 
     def plain(self, table: pa.Table) -> np.ndarray:
         """Return the scores of one call over the whole table, as `pandas.read_parquet` would have given it."""
@@ -58,7 +64,8 @@ class EstimatorModel:
         frame = table.to_pandas()
         return self._scores(frame if self.named else frame.to_numpy(), len(frame))
 
-    def _input(self, block: Any) -> Any:
+    def given(self, block: Any) -> Any:
+        """Return a block as the estimator is given it: with the names that it was fitted with, or with none."""
         if self.takes == "matrix" and self.named:
             import pandas as pd
 
@@ -68,14 +75,8 @@ class EstimatorModel:
 
     def _scores(self, block: Any, rows: int) -> np.ndarray:
         method = "predict_proba" if self.output == "probability" else "predict"
-        try:
+        with self.refusing(rows):
             answer = getattr(self.estimator, method)(block)
-        except Exception as error:
-            raise ModelError(
-                f"the model refuses {rows} rows: {type(error).__name__}: {_without_values(str(error))}",
-                slug="PREDICT",
-                remedy="compare the feature schema (nullable, finite, categories) with what the model was trained on",
-            ) from error
         shape = (rows, len(self.classes)) if self.output == "probability" else (rows,)
         if getattr(answer, "shape", None) != shape:
             raise ModelError(
@@ -84,6 +85,22 @@ class EstimatorModel:
                 remedy="only models with one output per row are scored",
             )
         return self._select(np.asarray(answer))
+
+    @contextmanager
+    def refusing(self, rows: int) -> Iterator[None]:
+        """Tell what the block raises as the model's refusal of so many rows.
+
+        Raises:
+            ModelError: When the block raises.
+        """
+        try:
+            yield
+        except Exception as error:
+            raise ModelError(
+                f"the model refuses {rows} rows: {type(error).__name__}: {_without_values(str(error))}",
+                slug="PREDICT",
+                remedy="compare the feature schema (nullable, finite, categories) with what the model was trained on",
+            ) from error
 
     def _select(self, answer: np.ndarray) -> np.ndarray:
         if self.output == "class":

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from batchscore.model.estimator import EstimatorModel, as_model
 from batchscore.model.loading import load_guarded
+from batchscore.model.native import PreparedModel, natively
 
 if TYPE_CHECKING:
     from batchscore.model.options import ModelOptions
     from batchscore.schema import FeatureSchema
 
 
-def load_model(options: ModelOptions, schema: FeatureSchema, content: bytes) -> EstimatorModel:
+def load_model(options: ModelOptions, schema: FeatureSchema, content: bytes) -> EstimatorModel | PreparedModel:
     """Load the estimator from bytes whose digest was checked, and check it against the options and the schema.
 
     Raises:
@@ -24,4 +25,4 @@ def load_model(options: ModelOptions, schema: FeatureSchema, content: bytes) -> 
     """
     import joblib
 
-    return as_model(load_guarded(options.path, lambda: joblib.load(io.BytesIO(content))), options, schema)
+    return natively(as_model(load_guarded(options.path, lambda: joblib.load(io.BytesIO(content))), options, schema))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from batchscore import blocks
 from batchscore.errors import ModelError
 from batchscore.model.estimator import check_names, positive_index, refuse_count
 from batchscore.model.loading import load_guarded
@@ -75,6 +76,10 @@ class OnnxModel:
                 remedy="only models with one output per row are scored",
             )
         return self._select(answer.reshape(rows, width))
+
+    def block(self, rows: pa.Table, block_rows: int) -> Any:
+        """Return what `predict` takes, of exactly `block_rows` rows: the given ones, and the last one repeated."""
+        return blocks.block(rows, block_rows, self.takes, self.schema.features)
 
     def plain(self, table: pa.Table) -> np.ndarray:
         """Return the scores of one call over the whole table."""

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 from batchscore.errors import ModelError
 from batchscore.model.estimator import EstimatorModel, as_model
 from batchscore.model.loading import load_guarded
+from batchscore.model.native import PreparedModel, natively
 
 if TYPE_CHECKING:
     from batchscore.model.options import ModelOptions
     from batchscore.schema import FeatureSchema
 
 
-def load_model(options: ModelOptions, schema: FeatureSchema, content: bytes) -> EstimatorModel:
+def load_model(options: ModelOptions, schema: FeatureSchema, content: bytes) -> EstimatorModel | PreparedModel:
     """Load the estimator; only types that skops trusts or that `model.trusted` lists are ever imported.
 
     Raises:
@@ -35,7 +36,7 @@ def load_model(options: ModelOptions, schema: FeatureSchema, content: bytes) -> 
 
         return skops.io.loads(content, trusted=list(options.trusted))
 
-    return as_model(load_guarded(options.path, load), options, schema)
+    return natively(as_model(load_guarded(options.path, load), options, schema))
 
 
 def untrusted_types(path: str, content: bytes) -> list[str]:

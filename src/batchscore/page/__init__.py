@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
+from batchscore.execution import STAGES
 from batchscore.page import charts
 
 if TYPE_CHECKING:
@@ -15,6 +17,10 @@ SHOWN_DATES = 60
 """Dates that the volume charts draw."""
 SHOWN_REJECTS = 100
 """Rows set aside that a report lists."""
+RUNBOOKS = "docs/runbooks"
+"""Where the runbooks are in the source."""
+ODD_DEVIATIONS = 3.0
+"""A date that lies further than this many deviations from its baseline stands out, whatever the gate says of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,11 +33,34 @@ class Day:
     """Scored rows."""
     baseline: float | None
     """The median of the same weekday as it stood for this date; None when there was none."""
+    deviation: float | None = None
+    """The deviation of the baseline, rows; None without one, or when it rests on too few dates."""
+    known: bool = False
+    """Whether the date is one of `volume.ignore_dates`."""
+    breach: str = ""
+    """What the gate on the volume said when it passed a limit; empty when it did not."""
 
     @property
     def ratio(self) -> float | None:
         """Scored rows over the baseline; None without one."""
         return self.rows / self.baseline if self.baseline else None
+
+    @property
+    def distance(self) -> float | None:
+        """How many deviations the rows lie above the baseline; None without one."""
+        return (self.rows - self.baseline) / self.deviation if self.baseline and self.deviation else None
+
+    @property
+    def is_odd(self) -> bool:
+        """Whether the date stands out: far from what is usual, or beyond a limit."""
+        return bool(self.breach) or self.known or abs(self.distance or 0.0) > ODD_DEVIATIONS
+
+    @property
+    def verdict(self) -> str:
+        """What the date is, in words."""
+        if self.breach:
+            return self.breach
+        return "a known odd day (volume.ignore_dates)" if self.known else "unusual, and within the limits"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +84,7 @@ def render_report(
     history: Sequence[Day],
     *,
     rejects: Sequence[Reject] = (),
+    runbooks: str = RUNBOOKS,
 ) -> str:
     """Return the report of one run.
 
@@ -64,9 +94,9 @@ def render_report(
         manifest: The content of `manifest.json`.
         history: Published dates up to the run's own, ascending; the last 60 are drawn.
         rejects: Rows set aside, in input order; the first 100 are listed, by id and place, never by value.
+        runbooks: The folder or address that the links to the runbooks begin with.
     """
     days = list(history)[-SHOWN_DATES:]
-    scores = summary["histograms"].get("prediction")
     return (
         _environment()
         .get_template("report.html")
@@ -77,12 +107,14 @@ def render_report(
             verdict=_verdict(metadata),
             ratio=_ratio(summary, metadata),
             days=days,
-            volume_chart=charts.volume([(day.date, day.rows, day.baseline) for day in days]) if days else "",
-            score_chart=charts.histogram(scores["edges"], scores["counts"]) if scores else "",
+            volume_chart=_volume_chart(days),
+            score_chart=_score_chart(summary),
             quantiles=(summary.get("quantiles") or {}).get("prediction") or {},
             drift=_drift(summary),
-            stage_chart=charts.bars([(name, float(value)) for name, value in metadata["stages"].items()], unit="s"),
+            stage_chart=charts.bars(_stages(metadata), unit="s"),
+            warnings=_warnings(metadata),
             rejects=rejects[:SHOWN_REJECTS],
+            runbooks=runbooks.rstrip("/"),
         )
     )
 
@@ -96,9 +128,14 @@ def render_history(pipeline: str, environment: str, history: Sequence[Day]) -> s
         history: Published dates, ascending.
     """
     days = list(history)[-SHOWN_DATES:]
-    chart = charts.volume([(day.date, day.rows, day.baseline) for day in days]) if days else ""
     template = _environment().get_template("history.html")
-    return template.render(pipeline=pipeline, environment=environment, days=days, volume_chart=chart)
+    return template.render(pipeline=pipeline, environment=environment, days=days, volume_chart=_volume_chart(days))
+
+
+def _volume_chart(days: Sequence[Day]) -> str:
+    if not days:
+        return ""
+    return charts.volume([charts.Bar(day.date, day.rows, day.baseline, odd=day.is_odd) for day in days])
 
 
 def _environment() -> Environment:
@@ -113,9 +150,33 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters["count"] = lambda value: f"{value:,.0f}"
-    environment.filters["share"] = lambda value: f"{100 * value:.1f} %"
+    environment.filters["share"] = lambda value: f"{100 * value:.1f}\N{NO-BREAK SPACE}%"
+    environment.filters["weekday"] = lambda day: f"{date.fromisoformat(day):%a}"
     environment.filters["decimals"] = lambda value, places: "\N{EN DASH}" if value is None else f"{value:.{places}f}"
     return environment
+
+
+def _score_chart(summary: Mapping[str, Any]) -> str:
+    """Draw the scores and those of the reference in the same bins; other bins could not be compared by eye."""
+    scores = summary["histograms"].get("prediction")
+    if not scores:
+        return ""
+    reference = ((summary.get("drift") or {}).get("reference") or {}).get("histograms", {}).get("prediction")
+    same = reference is not None and reference["edges"] == scores["edges"]
+    return charts.histogram(scores["edges"], scores["counts"], reference["counts"] if same else None)
+
+
+def _stages(metadata: Mapping[str, Any]) -> list[tuple[str, float]]:
+    """Return the seconds of the stages in the order of a run."""
+    seconds = metadata["stages"]
+    order = [*(name for name in STAGES if name in seconds), *sorted(set(seconds).difference(STAGES))]
+    return [(name, float(seconds[name])) for name in order]
+
+
+def _warnings(metadata: Mapping[str, Any]) -> list[str]:
+    """Return the warnings that do not stand among the gates' verdicts already."""
+    told = {f"{gate['gate']}: {gate['message']}" for gate in metadata["gates"]}
+    return [warning for warning in metadata["warnings"] if warning not in told]
 
 
 def _verdict(metadata: Mapping[str, Any]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from markupsafe import Markup, escape
 
@@ -11,59 +12,80 @@ LEFT, BOTTOM, TOP = 58.0, 26.0, 16.0
 PLOT = HEIGHT - BOTTOM - TOP
 
 
-def volume(days: Sequence[tuple[str, float, float | None]]) -> Markup:
-    """Draw rows by date as bars, and the baseline as a mark on each; the last date stands out.
+class Bar(NamedTuple):
+    """One date of the volume's chart."""
+
+    date: str
+    """The date, ISO."""
+    rows: float
+    """Scored rows."""
+    usual: float | None
+    """The baseline, rows; None without one."""
+    odd: bool = False
+    """Whether the date stands out."""
+
+
+def volume(days: Sequence[Bar]) -> Markup:
+    """Draw rows by date as bars, and the baseline as a mark on each; odd dates and the last one stand out.
 
     Args:
-        days: Date, rows and baseline, ascending; at least one.
+        days: The dates, ascending; at least one.
     """
-    top = _top([max(rows, usual or 0.0) for _, rows, usual in days])
+    top = _top([max(day.rows, day.usual or 0.0) for day in days])
     slot = (WIDTH - LEFT) / len(days)
     shapes = []
-    for place, (date, rows, usual) in enumerate(days):
+    for place, day in enumerate(days):
         x = LEFT + place * slot
-        kind = "bar now" if place == len(days) - 1 else "bar"
-        told = f"{date}: {rows:,.0f} rows" + (f", usually {usual:,.0f}" if usual else "")
-        shapes.append(_bar(x + slot * 0.1, slot * 0.8, rows / top, kind, told))
-        if usual:
-            y = _y(usual / top)
-            shapes.append(f'<line class="usual" x1="{x:.1f}" x2="{x + slot:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>')
-    marks = [(LEFT + (place + 0.5) * slot, days[place][0]) for place in _some(len(days))]
-    last = days[-1]
-    words = f"Scored rows of {len(days)} dates; {last[0]} has {last[1]:,.0f}"
-    words += f", usually {last[2]:,.0f}." if last[2] else "."
+        kind = "bar odd" if day.odd else "bar now" if place == len(days) - 1 else "bar"
+        told = f"{day.date}: {day.rows:,.0f} rows" + (f", usually {day.usual:,.0f}" if day.usual else "")
+        shapes.append(_bar(x + slot * 0.1, slot * 0.8, day.rows / top, kind, told))
+        if day.usual:
+            shapes.append(_mark(x, x + slot, day.usual / top))
+    marks = [(LEFT + (place + 0.5) * slot, days[place].date) for place in _some(len(days))]
+    last, odd = days[-1], [day.date for day in days if day.odd]
+    words = f"Scored rows of {len(days)} dates; {last.date} has {last.rows:,.0f}"
+    words += f", usually {last.usual:,.0f}." if last.usual else "."
+    words += f" Unusual: {', '.join(odd)}." if odd else ""
     return _svg("Scored rows by date", words, [*_grid(top), *shapes, *_ticks(marks)])
 
 
-def histogram(edges: Sequence[float], counts: Sequence[float]) -> Markup:
-    """Draw a histogram.
+def histogram(edges: Sequence[float], counts: Sequence[float], reference: Sequence[float] | None = None) -> Markup:
+    """Draw a histogram, and over each bin a mark where the reference has it.
 
     Args:
         edges: Edges of the bins, ascending.
         counts: One count per bin.
+        reference: The counts that a reference has in the same bins, of any number of values; None without one.
     """
-    top = _top(counts)
+    usual = _scaled(reference, sum(counts)) if reference is not None else []
+    top = _top([*counts, *usual])
     span = (edges[-1] - edges[0]) or 1.0
 
     def across(value: float) -> float:
         return LEFT + (WIDTH - LEFT) * (value - edges[0]) / span
 
-    shapes = [
-        _bar(
-            across(low) + 1,
-            across(high) - across(low) - 2,
-            count / top,
-            "bar",
-            f"{low:g} to {high:g}: {count:,.0f} rows",
-        )
-        for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True)
-    ]
+    shapes = []
+    for place, count in enumerate(counts):
+        low, high = edges[place], edges[place + 1]
+        told = f"{low:g} to {high:g}: {count:,.0f} rows" + (f", reference {usual[place]:,.0f}" if usual else "")
+        shapes.append(_bar(across(low) + 1, across(high) - across(low) - 2, count / top, "bar", told))
+        if usual:
+            shapes.append(_mark(across(low), across(high), usual[place] / top))
     marks = [(across(edges[place]), f"{edges[place]:g}") for place in _some(len(edges))]
     most = max(range(len(counts)), key=lambda place: counts[place])
     words = (
         f"{sum(counts):,.0f} scores in {len(counts)} bins; most lie between {edges[most]:g} and {edges[most + 1]:g}."
     )
+    if usual:
+        most = max(range(len(usual)), key=lambda place: usual[place])
+        words += f" Most of the reference lie between {edges[most]:g} and {edges[most + 1]:g}."
     return _svg("Distribution of the scores", words, [*_grid(top), *shapes, *_ticks(marks)])
+
+
+def _scaled(reference: Sequence[float], rows: float) -> list[float]:
+    """Return the reference's counts as they would be of so many rows."""
+    total = sum(reference) or 1
+    return [rows * count / total for count in reference]
 
 
 def bars(values: Sequence[tuple[str, float]], *, unit: str) -> Markup:
@@ -91,6 +113,11 @@ def _bar(x: float, width: float, share: float, kind: str, words: str) -> str:
     y = _y(share)
     place = f'x="{x:.1f}" y="{y:.1f}" width="{max(width, 0.5):.1f}" height="{TOP + PLOT - y:.1f}"'
     return f'<rect class="{kind}" {place}><title>{escape(words)}</title></rect>'
+
+
+def _mark(left: float, right: float, share: float) -> str:
+    y = _y(share)
+    return f'<line class="usual" x1="{left:.1f}" x2="{right:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>'
 
 
 def _grid(top: float) -> list[str]:

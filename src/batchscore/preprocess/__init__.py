@@ -10,10 +10,9 @@ from batchscore.preprocess.rejects import (
     locate,
     quarantine_table,
 )
-from batchscore.preprocess.rows import ARROW_TYPES, REASONS, Finding, RowCheck, cast, check_rows, merge_checks
+from batchscore.preprocess.rows import REASONS, Finding, RowCheck, cast, check_rows, merge_checks
 
 __all__ = [
-    "ARROW_TYPES",
     "QUARANTINE_COLUMNS",
     "REASONS",
     "Finding",

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from batchscore.blocks import ARROW_TYPES
 from batchscore.schema import Feature, FeatureSchema
 
 Reason = Literal["null", "not-finite", "below-min", "above-max", "not-in-categories", "cast-loss"]
@@ -22,17 +23,6 @@ REASONS: tuple[Reason, ...] = ("null", "not-finite", "below-min", "above-max", "
 """The reason codes that `check_rows` gives."""
 
 Rows: TypeAlias = npt.NDArray[np.int64]
-
-ARROW_TYPES = {
-    "bool": pa.bool_(),
-    "string": pa.string(),
-    "date32": pa.date32(),
-    "timestamp[us]": pa.timestamp("us"),
-    "float32": pa.float32(),
-    "float64": pa.float64(),
-    **{str(each): each for each in (pa.int8(), pa.int16(), pa.int32(), pa.int64())},
-    **{str(each): each for each in (pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64())},
-}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

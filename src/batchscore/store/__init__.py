@@ -148,6 +148,10 @@ class Store:
                 remedy="give each pipeline an `output.path` of its own",
             )
 
+    def keep_event(self, date: str, name: str, data: bytes) -> None:
+        """Keep an event of a run of the date; it is part of no published run."""
+        self.root.create(layout.event(date, name), data)
+
     def head(self, date: str) -> Commit | None:
         """Return the newest commit of a date; None when nothing is published."""
         return commits.head(self.root, date)

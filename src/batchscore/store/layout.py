@@ -20,6 +20,7 @@ COMMITS = f"{STATE}/commits"
 HELD = f"{STATE}/held"
 LEASES = f"{STATE}/leases"
 PROBES = f"{STATE}/probes"
+EVENTS = f"{STATE}/events"
 STAGING = f"{STATE}/staging"
 """Private and deletable."""
 
@@ -55,6 +56,11 @@ def checked_date(date: str) -> str:
 def part_name(index: int) -> str:
     """Return the file name of a partition's part in the published directory."""
     return f"part-{index:05d}.parquet"
+
+
+def event(date: str, name: str) -> str:
+    """Return the key of an event of a run of the date."""
+    return f"{EVENTS}/{checked_date(date)}/{name}"
 
 
 def work(date: str, plan_id: str) -> str:

@@ -1,0 +1,120 @@
+"""What others are told of a run: metrics, events, notifications. Nothing here changes what is published or an exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import date
+from functools import partial
+
+from batchscore import lineage
+from batchscore.config import RunConfig
+from batchscore.errors import BatchscoreError, Held, exit_code
+from batchscore.execution import Execution
+from batchscore.ingest import resolve
+from batchscore.lineage import Events, Subject
+from batchscore.logs import logger
+from batchscore.metrics import Attempt, Group, Outcome, Pusher, RunType
+from batchscore.store import Commit, Store, notify
+
+_log = logger(__name__)
+
+
+class Telling:
+    """Tells of one run, from its start to its end.
+
+    Args:
+        config: The configuration.
+        store: The output.
+        execution: This execution of the run; its clock is asked when it ends.
+        day: The date, ISO.
+    """
+
+    def __init__(self, config: RunConfig, store: Store, execution: Execution, day: str) -> None:
+        self._config, self._store, self._execution, self._day = config, store, execution, day
+        timeout = config.cluster.deadline_minutes * 60
+        self._began = Attempt(started=execution.started, attempts=execution.attempt, timeout=timeout)
+        self._pusher = pusher_of(config, execution.run_type)
+        self._events = _events(config, store, execution.run_id, day)
+
+    def started(self) -> None:
+        """Tell that the run started, in the background."""
+        self._pusher.start(self._began)
+        self._events.start(self._began.started)
+
+    @contextmanager
+    def failures(self) -> Iterator[None]:
+        """Tell of an error that ends the block, and raise it again."""
+        try:
+            yield
+        except BatchscoreError as error:
+            reason, ended = exit_code(error.exit_code).reason, self._execution.clock()
+            _log.error("run failed", error=error.id, exit_code=error.exit_code)
+            failed = replace(self._began, ended=ended, reason=reason, held=isinstance(error, Held))
+            _log_push(self._pusher.failure(failed))
+            _log_events(self._events.fail(ended, f"{error.id}: {error.message}"))
+            raise
+
+    def published(self, commit: Commit) -> None:
+        """Tell that the date is published by this run."""
+        tell(self._config, commit)
+        run = self._store.published(commit.date)
+        summary, manifest = run.document("summary_metrics.json"), run.document("manifest.json")
+        _log_push(self._pusher.success(summary, run.document("metadata.json")))
+        facts = lineage.Published(manifest=manifest, summary=summary)
+        _log_events(self._events.complete(self._execution.clock(), facts))
+
+    def unchanged(self) -> None:
+        """Tell that the run found its date published."""
+        ended = self._execution.clock()
+        _log_push(self._pusher.unchanged(replace(self._began, ended=ended)))
+        _log_events(self._events.complete(ended))
+
+
+def tell(config: RunConfig, commit: Commit) -> None:
+    """Notify others of a commit, as `output.notify` says; a failure is a warning."""
+    if config.output.notify is None:
+        return
+    failed = notify(config.output.notify, commit)
+    if failed:
+        _log.warning("notification failed", detail=failed)
+    else:
+        _log.info("notified", kind=config.output.notify.kind)
+
+
+def tell_released(config: RunConfig, store: Store, commit: Commit) -> None:
+    """Tell that a held run is published: the same push as if no gate had held it."""
+    tell(config, commit)
+    run = store.published(commit.date, commit.number)
+    metadata = run.document("metadata.json")  # the run's own type: its group is the one that says that it is held
+    _log_push(pusher_of(config, metadata["run_type"]).success(run.document("summary_metrics.json"), metadata))
+
+
+def pusher_of(config: RunConfig, run_type: RunType) -> Pusher:
+    """Return what pushes the metrics of a run of this type."""
+    return Pusher(config.metrics, Group(environment=config.environment, pipeline=config.pipeline, run_type=run_type))
+
+
+def _events(config: RunConfig, store: Store, run_id: str, day: str) -> Events:
+    subject = Subject(
+        run_id=run_id,
+        namespace=config.lineage.namespace or f"batchscore.{config.environment}",
+        pipeline=config.pipeline,
+        date=day,
+        snapshot=resolve(config.snapshot.path, date.fromisoformat(day)),
+        output=config.output.path,
+    )
+    return Events(config.lineage, subject, partial(store.keep_event, day))
+
+
+def _log_push(outcome: Outcome) -> None:
+    if outcome.status == "failed":
+        _log.warning("metrics push failed", push=outcome.push, detail=outcome.detail, seconds=round(outcome.seconds, 2))
+    elif outcome.status == "pushed":
+        _log.info("metrics pushed", push=outcome.push, series=outcome.series, bytes=outcome.size)
+
+
+def _log_events(problems: tuple[str, ...]) -> None:
+    for problem in problems:
+        _log.warning("lineage event failed", detail=problem)

@@ -1,0 +1,233 @@
+"""Native preparation changes no bit: generated pipelines, every kind of row, and a fallback for what is not known."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from made_models import mixed, mixed_schema, options_of
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.compose import ColumnTransformer
+from sklearn.decomposition import PCA
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import FeatureUnion, make_pipeline
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    KBinsDiscretizer,
+    MaxAbsScaler,
+    MinMaxScaler,
+    OneHotEncoder,
+    OrdinalEncoder,
+    PolynomialFeatures,
+    RobustScaler,
+    StandardScaler,
+    TargetEncoder,
+)
+
+from batchscore import infer
+from batchscore.blocks import frame
+from batchscore.errors import ModelError
+from batchscore.model import native
+from batchscore.model.estimator import EstimatorModel, as_model
+from batchscore.model.native import PreparedModel, natively
+from batchscore.model.preparation import Step
+
+SCHEMA = mixed_schema()
+NUMBERS = ("amount", "delay", "count", "ratio", "vip")
+TEXTS = ("carrier", "origin")
+BLOCK = 64
+
+
+def whole(steps: list[Any]) -> EstimatorModel:
+    """Fit a pipeline of the steps on mixed rows."""
+    rows = mixed(400, 1)
+    inputs = frame(rows, SCHEMA.features)
+    target = np.nan_to_num(inputs["delay"]) > 100
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fitted = make_pipeline(*steps).fit(inputs, target)
+    return as_model(fitted, options_of(b""), SCHEMA)
+
+
+def columns(*parts: tuple[Any, tuple[str, ...]], **more: Any) -> ColumnTransformer:
+    """Return a ColumnTransformer of such parts."""
+    named = [(f"part-{at}", step, list(names)) for at, (step, names) in enumerate(parts)]
+    return ColumnTransformer(named, **more)
+
+
+def strange(rows: pa.Table) -> pa.Table:
+    """Put nulls, extremes and unseen categories into rows."""
+    amounts = rows["amount"].to_pylist()
+    amounts[:6] = [None, 1e300, -1e300, 0.0, -0.0, 5e-324]
+    carriers = rows["carrier"].to_pylist()
+    carriers[:4] = [None, "never seen", "", "AA"]
+    return rows.set_column(0, "amount", pa.array(amounts)).set_column(5, "carrier", pa.array(carriers))
+
+
+IMPUTERS = st.builds(
+    SimpleImputer,
+    strategy=st.sampled_from(["mean", "median", "most_frequent"]),
+    add_indicator=st.booleans(),
+)
+SCALERS = st.one_of(
+    st.builds(StandardScaler, with_mean=st.booleans(), with_std=st.booleans()),
+    st.builds(RobustScaler, with_centering=st.booleans(), with_scaling=st.booleans()),
+    st.builds(MinMaxScaler, clip=st.booleans(), feature_range=st.sampled_from([(0, 1), (-2.5, 0.1)])),
+    st.just(MaxAbsScaler()),
+    st.just(FunctionTransformer()),
+    st.just("passthrough"),
+)
+ENCODERS = st.one_of(
+    st.builds(
+        OneHotEncoder,
+        handle_unknown=st.just("ignore"),
+        sparse_output=st.booleans(),
+        drop=st.sampled_from([None, "first", "if_binary"]),
+    ),
+    st.builds(OneHotEncoder, handle_unknown=st.just("infrequent_if_exist"), min_frequency=st.sampled_from([0.1, 0.3])),
+    st.builds(
+        OrdinalEncoder,
+        handle_unknown=st.just("use_encoded_value"),
+        unknown_value=st.just(-1),
+        encoded_missing_value=st.just(-2),
+    ),
+    st.builds(TargetEncoder, random_state=st.just(0)),
+)
+
+
+@st.composite
+def preparations(draw: st.DrawFn) -> ColumnTransformer:
+    """Draw a ColumnTransformer over some of the features."""
+    numbers = draw(st.lists(st.sampled_from(NUMBERS), min_size=1, unique=True))
+    texts = draw(st.lists(st.sampled_from(TEXTS), min_size=1, unique=True))
+    numeric = make_pipeline(draw(IMPUTERS), draw(SCALERS), draw(SCALERS))
+    if draw(st.booleans()):
+        numeric = FeatureUnion(
+            [("one", numeric), ("two", make_pipeline(SimpleImputer(), draw(SCALERS)))],
+            transformer_weights=draw(st.sampled_from([None, {"two": 0.3}])),
+        )
+    encoder = draw(ENCODERS)
+    text = draw(st.sampled_from([encoder, make_pipeline(SimpleImputer(strategy="most_frequent"), encoder)]))
+    binned = make_pipeline(
+        SimpleImputer(),
+        KBinsDiscretizer(
+            3, encode=draw(st.sampled_from(["ordinal", "onehot-dense"])), quantile_method="averaged_inverted_cdf"
+        ),
+    )
+    parts = [(numeric, tuple(numbers)), (text, tuple(texts)), (binned, ("count",))]
+    return columns(*draw(st.permutations(parts)), sparse_threshold=0)
+
+
+@pytest.mark.filterwarnings("ignore:Found unknown categories")
+@given(preparation=preparations())
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_generated_pipelines_keep_every_bit(preparation: ColumnTransformer) -> None:
+    """Whatever the preparation, the scores of ordinary and of strange rows are those of the pipeline's own code."""
+    model = whole([preparation, LogisticRegression(max_iter=5)])
+    made = natively(model)
+    rows = strange(mixed(150, 7))
+
+    assert isinstance(made, PreparedModel), made.facts["preparation"]
+    assert infer.score(made, rows, BLOCK).tobytes() == infer.score(model, rows, BLOCK).tobytes()
+
+
+@pytest.mark.parametrize("form", ["string", "dictionary"])
+def test_trees_and_later_steps_keep_every_bit(form: str) -> None:
+    """Steps after the native ones get the same matrix, whether text comes plain or coded."""
+    prepare = columns((SimpleImputer(), NUMBERS), (OrdinalEncoder(), ("origin",)))
+    rows = mixed(300, 3)
+    if form == "dictionary":
+        rows = rows.set_column(6, "origin", rows["origin"].dictionary_encode())
+    for rest in ([HistGradientBoostingClassifier(max_iter=5)], [PCA(3), LogisticRegression()]):
+        model = whole([prepare, *rest])
+        made = natively(model)
+
+        assert isinstance(made, PreparedModel)
+        assert infer.score(made, rows, BLOCK).tobytes() == infer.score(model, rows, BLOCK).tobytes()
+
+
+class Own(TransformerMixin, BaseEstimator):
+    """Somebody's own transformer."""
+
+    def fit(self, *_: Any) -> Own:
+        """Learn nothing."""
+        self.fitted_ = True
+        return self
+
+    def transform(self, rows: Any) -> Any:
+        """Change nothing."""
+        return rows
+
+
+class OwnScaler(StandardScaler):
+    """A subclass, which may do anything."""
+
+
+@pytest.mark.parametrize(
+    ("steps", "why"),
+    [
+        ([columns((Own(), ("amount",))), HistGradientBoostingClassifier(max_iter=2)], "Own is not known"),
+        ([columns((OwnScaler(), ("count",))), LogisticRegression()], "OwnScaler is not known"),
+        ([columns((PolynomialFeatures(), ("count",))), LogisticRegression()], "PolynomialFeatures is not known"),
+        ([columns((OneHotEncoder(), TEXTS), (SimpleImputer(), ("count",)), sparse_threshold=1.0), LogisticRegression()], "sparse"),
+        ([columns((FunctionTransformer(np.sqrt), ("count",))), LogisticRegression()], "FunctionTransformer is not known"),
+        ([columns((SimpleImputer(strategy="constant", fill_value=-1, missing_values=0), ("count",))), LogisticRegression()], "another value than NaN"),
+    ],
+)  # fmt: skip
+def test_what_is_not_known_is_left_to_the_pipeline(steps: list[Any], why: str) -> None:
+    """An unknown step, or a known one set in an unknown way, falls back, and the facts say why."""
+    made = natively(whole(steps))
+
+    assert isinstance(made, EstimatorModel)
+    assert why in made.facts["preparation"]
+
+
+def test_a_refusal_stays_a_refusal() -> None:
+    """A value that the pipeline refuses is refused natively, with the same code and slug."""
+    model = whole([columns((OneHotEncoder(sparse_output=False), TEXTS)), LogisticRegression()])
+    made = natively(model)
+    rows = strange(mixed(100, 2))
+    told = []
+    for each in (model, made):
+        with pytest.raises(ModelError) as caught:
+            infer.score(each, rows, BLOCK)
+        told.append((caught.value.id, "unknown categories" in caught.value.message))
+
+    assert isinstance(made, PreparedModel)
+    assert told == [("E-MODEL-PREDICT", True)] * 2
+
+
+def test_twin_that_rounds_otherwise_falls_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proof has teeth: a scaler that multiplies by the inverse differs in last bits, and is not used."""
+
+    def inverse(step: Any, given: list[Any]) -> Any:
+        for at, column in enumerate(given):
+            yield column.then(Step("subtract", float(step.mean_[at])), Step("multiply", 1 / float(step.scale_[at])))
+
+    monkeypatch.setattr(native, "_NUMERIC", {**native._NUMERIC, "StandardScaler": inverse})
+    made = natively(whole([columns((StandardScaler(), ("count", "ratio"))), LogisticRegression()]))
+
+    assert isinstance(made, EstimatorModel)
+    assert "bits differ" in made.facts["preparation"]
+
+
+def test_distinct_values_are_asked_about_once() -> None:
+    """The encoder is run on what is new, not on every block."""
+    model = whole([columns((OneHotEncoder(sparse_output=False, handle_unknown="ignore"), TEXTS)), LogisticRegression()])
+    made = natively(model)
+    assert isinstance(made, PreparedModel)
+    coded = made.preparation.columns[0].coded
+    assert coded is not None
+    asked: list[int] = []
+    encode = coded._encode
+    coded._encode = lambda rows: asked.append(len(rows)) or encode(rows)
+    infer.score(made, mixed(2000, 5), BLOCK)
+
+    assert asked == []
