@@ -51,6 +51,8 @@ class Record:
     scene_began: float = 0.0
     figures: dict[str, str] = field(default_factory=dict)
     """Facts about image and nodes, by name."""
+    goal: str = "The alert"
+    """When this was shown, the way is at its end."""
     shown: dict[str, str] = field(default_factory=dict)
     """What was printed at a moment, by title."""
     endings: list[tuple[str, str, str]] = field(default_factory=list)
@@ -60,11 +62,18 @@ class Record:
 RECORD = Record()
 
 
-def step(text: str, seconds: float | None = None) -> None:
-    """Note that a step on the way to the firing alert is done; without `seconds` it took the time since the step before."""
-    now = time.monotonic() - RECORD.began
+def step(text: str, seconds: float | None = None, *, ago: float = 0.0) -> None:
+    """Note that a step on the way to the firing alert is done.
+
+    Args:
+        text: What was done.
+        seconds: How long it took; by default the time since the step before.
+        ago: How long ago it was done.
+    """
+    now = time.monotonic() - RECORD.began - ago
     before = RECORD.steps[-1][0] if RECORD.steps else 0.0
-    RECORD.steps.append((now, now - before if seconds is None else seconds, text))
+    if RECORD.goal not in RECORD.shown:
+        RECORD.steps.append((now, now - before if seconds is None else seconds, text))
     tell(text)
 
 
@@ -100,7 +109,7 @@ def _steps() -> str:
     lines = [
         "## From an empty machine to the firing alert",
         "",
-        "Binaries and images are built at the same time.",
+        "Binaries and images are built side by side, so that their seconds overlap.",
         "",
         "| step | seconds | since the start |",
         "|---|---:|---:|",

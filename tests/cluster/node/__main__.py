@@ -46,7 +46,7 @@ def up(*, two: bool) -> None:
                 raise SystemExit(f"{told.read()}\nnot up; see {LOGS}")
             time.sleep(0.1)
         sys.stdout.write(told.read())
-    say(f"up; KUBECONFIG={CONFIG}/admin.kubeconfig inside")
+    say("the cluster is up")
 
 
 def _start(*, two: bool) -> subprocess.Popen[bytes]:
@@ -124,6 +124,8 @@ def _statuses() -> Iterator[dict[str, str]]:
 def down() -> None:
     """Stop all of it; does nothing when nothing runs."""
     record = RUN / "init.pid"
+    if not RUN.exists():
+        return
     if record.exists():
         _kill(int(record.read_text(encoding="utf-8")))
     left = _clear_cgroups()
