@@ -25,10 +25,10 @@ def on_workers(log: str, seconds: float, crash: str = "", crash_at: int = -1) ->
     """
     import functools
 
-    from batchscore import run as running
+    from batchscore import gather
 
-    task = functools.partial(noted, running.attempt, log, seconds, crash, crash_at)
-    running.attempt = task
+    task = functools.partial(noted, gather.attempt, log, seconds, crash, crash_at)
+    gather.attempt = task
 
 
 def noted(attempt, log, seconds, crash, crash_at, job, partition):

@@ -464,15 +464,18 @@ def test_rules_are_data():
 
 
 def test_why_shows_every_rules_outcome():
-    """Also of rules that an earlier one kept from acting."""
+    """Also of a rule that an earlier one keeps from acting, with the row's value and what was asked of it."""
     section = options({**HUB, "then": {"prediction": 0.0}}, LATE)
     decider = build(section, None, Model(), TYPES, read=no_file)
-    held = decider.matches(SCORES, rows())
+    held = [
+        {rule.name: rule.holds for rule in decider.tests(SCORES[at : at + 1], rows().slice(at, 1))} for at in range(5)
+    ]
+    [hub, late] = decider.tests(SCORES[3:4], rows().slice(3, 1))
 
-    assert {name: mask.tolist() for name, mask in held.items()} == {
-        "hub": [True, False, False, True, False],
-        "late": [False, False, True, True, True],
-    }
+    assert [row["hub"] for row in held] == [True, False, False, True, False]
+    assert [row["late"] for row in held] == [False, False, True, True, True]
+    assert hub.conditions[0].column == HUB["when"][0]["column"]
+    assert all(each.holds for each in (*hub.conditions, *late.conditions))
 
 
 @settings(max_examples=60, deadline=None)

@@ -132,7 +132,7 @@ def _state(store: Store, checked: Checked) -> dict[str, Any]:
     if head is None:
         resumed = f", of which {finished} partitions are finished already" if finished else ""
         return {"action": "publish", "text": f"nothing exists at the target: revision 1 to publish{resumed}"}
-    if head.input_id == checked.plan.input_id:
+    if head.input_id == checked.plan.input_id or store.is_extended(head, checked.plan):
         return {
             "action": "none",
             "text": f"published already from the same inputs, as revision {head.number}: nothing to do",
