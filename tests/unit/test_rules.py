@@ -478,6 +478,22 @@ def test_why_shows_every_rules_outcome():
     assert all(each.holds for each in (*hub.conditions, *late.conditions))
 
 
+@pytest.mark.parametrize("count", [1, 16, 17, 62])
+def test_many_rules_are_told_apart(count):
+    """The `rule` column joins those that held, for any number of rules that may be given."""
+    every = [
+        {"name": f"r{at}", "when": [{"column": "prediction", "at_least": at / count}], "then": {}}
+        for at in range(count)
+    ]
+    made = decide(options(*every, match="all"))
+    wanted = [
+        ";".join(f"r{at}" for at in range(count) if score >= at / count) or None
+        for score in made.columns["prediction"].to_pylist()
+    ]
+
+    assert made.columns["rule"].to_pylist() == wanted
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     values=st.lists(st.one_of(st.none(), st.floats(-5, 5), st.just(float("nan"))), max_size=12),
