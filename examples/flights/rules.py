@@ -134,7 +134,7 @@ def _rules(desks_sha256: str) -> list[dict[str, Any]]:
     return [
         {
             "name": "gusts",  # both runways lie at the water
-            "when": [{"column": "wind_gust", "at_least": 40}, {"column": "origin", "one_of": ["JFK", "LGA"]}],
+            "when": [{"column": "wind_gust", "at_least": 35}, {"column": "origin", "one_of": ["JFK", "LGA"]}],
             "then": {"at_least": 0.5},
         },
         {
