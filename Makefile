@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo flights flights-rules churn test test-monitoring test-faults check format lock tools docs clean
+.PHONY: help setup demo flights flights-rules churn test test-monitoring test-faults check format lock tools servers docs clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -61,6 +61,9 @@ test-faults: $(READY) ## the whole of the fault tests (up to an hour); writes do
 
 tools: ## put helm and kubectl into .tools/bin, for the tests of the chart
 	@scripts/step.sh "helm and kubectl" scripts/tools.sh
+
+servers: $(READY) ## build MinIO (needs Go) and install Azurite (needs npm): real object stores for the tests
+	@scripts/step.sh "MinIO and Azurite" $(BIN)/python tests/faults/object_servers.py
 
 check: $(READY) ## lint, format, types, import contracts
 	@scripts/step.sh "lint" $(BIN)/ruff check .

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import hypothesis
 import pytest
@@ -19,6 +19,9 @@ REQUIRE_ALL = "BATCHSCORE_TESTS_REQUIRE_ALL"
 
 MISSING = "missing tool: "
 HOW_TO_GET = {
+    "a mount namespace": "run as root",
+    "azurite": "make servers",
+    "minio": "make servers",
     "alertmanager": "apt install prometheus-alertmanager",
     "amtool": "apt install prometheus-alertmanager",
     "buildah": "apt install buildah",
@@ -45,19 +48,22 @@ def find_tool(tool: str) -> str | None:
 
 
 @pytest.fixture(scope="session")
-def require() -> Callable[[str], str]:
-    """Give a function that finds a tool's path, or skips the test and names the tool; or fails, where all must be there."""
+def missing() -> Callable[[str], NoReturn]:
+    """Give a function that skips the test and names what it lacks; or fails, where all must be there."""
 
-    def find(tool: str) -> str:
-        path = find_tool(tool)
-        if path is not None:
-            return path
+    def skip(tool: str) -> NoReturn:
         reason = f"{MISSING}{tool} ({HOW_TO_GET.get(tool, 'not on PATH')})"
         if os.environ.get(REQUIRE_ALL) == "1":
             pytest.fail(f"{reason}, and {REQUIRE_ALL}=1 allows no skip", pytrace=False)
         pytest.skip(reason)
 
-    return find
+    return skip
+
+
+@pytest.fixture(scope="session")
+def require(missing: Callable[[str], NoReturn]) -> Callable[[str], str]:
+    """Give a function that finds a tool's path, or does as `missing` does."""
+    return lambda tool: find_tool(tool) or missing(tool)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

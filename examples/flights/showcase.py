@@ -192,7 +192,7 @@ def _february() -> Iterator[str]:
         FEBRUARY,
     )
     old, new = _reference(JANUARY), _reference(FEBRUARY)
-    found = drift_all(old.features | old.scores, new.features | new.scores)
+    found = drift_all({**old.features, **old.scores}, {**new.features, **new.scores})
     yield "## February against January\n"
     yield f"All of February ({new.rows:,} flights) against the reference ({old.rows:,}): the population stability index (0.1 look, 0.25 act), Jensen-Shannon, and Kolmogorov-Smirnov for numbers.\n"
     yield "| | PSI | JS | KS | new categories |"

@@ -40,6 +40,8 @@ class Execution:
         self.watch = Stopwatch()
         self.workers = 0
         self.reused = 0
+        self.retried = 0
+        self._without_checksums: set[str] = set()
         self._hosts: set[str] = set()
         self._peak_memory = 0
         self._counts = [0] * (len(PARTITION_SECONDS) + 1)
@@ -50,6 +52,8 @@ class Execution:
     def add(self, outcome: PartitionOutcome) -> None:
         """Add one partition's execution."""
         self.reused += outcome.reused
+        self.retried += outcome.retries > 0
+        self._without_checksums.update(outcome.without_checksums)
         self._hosts.add(outcome.worker)
         self._peak_memory = max(self._peak_memory, outcome.peak_memory_bytes)
         spent = sum(outcome.seconds.values())
@@ -91,7 +95,8 @@ class Execution:
             },
             "workers": self.workers,
             "reused_partitions": self.reused,
-            "retried_partitions": 0,
+            "retried_partitions": self.retried,
+            "files_without_page_checksums": len(self._without_checksums),
             "peak_worker_memory_bytes": self._peak_memory,
             "hosts": sorted(self._hosts),
             "image": os.environ.get("BATCHSCORE_IMAGE"),

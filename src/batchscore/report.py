@@ -94,6 +94,10 @@ class PartitionOutcome:
     """The worker process's peak resident memory."""
     worker: str
     """The worker's name: host and process."""
+    without_checksums: tuple[str, ...] = ()
+    """Files of which a page carries no checksum, so that a bit that flipped before the hashing is not seen."""
+    retries: int = 0
+    """Storage requests that were tried again."""
 
 
 class Totals:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from batchscore import ingest, parts
-from batchscore.check import Checked, check_date
+from batchscore.check import Checked, check_date, check_snapshot_unchanged
 from batchscore.config import RunConfig
 from batchscore.documents import totals_from
 from batchscore.errors import ContractError, OutputExists, StateDamaged
@@ -43,6 +43,8 @@ class Step:
     """The revision."""
     checked: Checked
     """The date, checked: the plan holds the partitions to read, numbered behind those of the base."""
+    read: Checked
+    """What is read, checked: the snapshot, or the source."""
     aside: pa.Table
     """The base's rows that were set aside."""
     ids: pa.Array
@@ -151,7 +153,7 @@ def step_of(config: RunConfig, base: Published, source: str | None) -> Step | No
         },
     )
     named = replace(checked, config=config, snapshot=ingest.resolve(config.snapshot.path, day), plan=plan)
-    return Step(base=base, checked=named, aside=aside, ids=ids, source=source)
+    return Step(base=base, checked=named, read=checked, aside=aside, ids=ids, source=source)
 
 
 def _readable(aside: pa.Table, config: RunConfig, source: str | None) -> pa.Array:
@@ -208,6 +210,7 @@ def _score_and_publish(step: Step, request: Request, store: Store, execution: Ex
     job = step.job(store, request.run_id)
     found = score_all(step.checked, job, execution, progress)
     with execution.watch("reduce"):
+        check_snapshot_unchanged(step.read)
         totals = _merged(step, store, found)
         judgement = judge(store, step.checked, totals)
     publication = publication_of(request, step.checked, totals, judgement, execution, _base(step, found))

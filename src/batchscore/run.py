@@ -9,7 +9,7 @@ from datetime import date
 from typing import Any, Literal
 
 from batchscore import ledger
-from batchscore.check import Checked, check_date
+from batchscore.check import Checked, check_date, check_snapshot_unchanged
 from batchscore.config import RunConfig
 from batchscore.documents import manifest_document, summary_document
 from batchscore.duplicates import check_unique
@@ -198,6 +198,7 @@ def _score_and_publish(
 ) -> Result:
     totals = score_all(checked, job_of(checked, store, execution.run_id), execution, progress)
     with execution.watch("reduce"):
+        check_snapshot_unchanged(checked)
         check_totals(checked, store, totals)
         judgement = judge(store, checked, totals)
     publication = publication_of(request, checked, totals, judgement, execution)

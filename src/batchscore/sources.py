@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from batchscore import retries
 from batchscore.errors import ConfigError, StorageFailed
 
 if TYPE_CHECKING:
@@ -160,6 +161,39 @@ def read_into(path: str, ranges: Sequence[tuple[int, int]], buffer: memoryview) 
     return (*seen, stat(path))
 
 
+def read_surely(path: str) -> bytes:
+    """Read a whole small file that no digest pins; a remote one until two answers in a row agree.
+
+    Raises:
+        FileNotFoundError: When it is not there.
+        StorageFailed: When the store fails, after retries, or no two answers agree.
+    """
+    content = read(path)
+    if not is_remote(path):
+        return content
+    for _ in range(ATTEMPTS):
+        before, content = content, read(path)
+        if content == before:
+            return content
+        retries.note()
+    raise _failed(path, "the store answers each time with other bytes")
+
+
+def doubted(path: str, action: Callable[[], _ResultT], doubt: type[Exception]) -> _ResultT:
+    """Do `action`; when it ends in `doubt` over a remote file, once more: a bit may have flipped on the way.
+
+    Raises:
+        Exception: What `action` raises, `doubt` on its second time.
+    """
+    try:
+        return action()
+    except doubt:
+        if not is_remote(path):
+            raise
+        retries.note()
+        return action()
+
+
 def redact(text: str) -> str:
     """Clear a text of query strings and of what looks like a secret, and cut it to one short line."""
     line = " ".join(text.split())
@@ -294,6 +328,8 @@ def _retried(path: str, action: Callable[[], _ResultT]) -> _ResultT:
 
     try:
         for attempt in stamina.retry_context(on=_TransientError, attempts=ATTEMPTS, timeout=TOTAL_SECONDS, wait_max=10):
+            if attempt.num > 1:
+                retries.note()
             with attempt:
                 return _translated(path, action)
     except _TransientError as error:

@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
+from typing import NoReturn
 from uuid import uuid4
 
 import pytest
@@ -25,10 +26,10 @@ PUBLISHED_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/
 
 
 @pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def emulator(tmp_path_factory: pytest.TempPathFactory, missing: Callable[[str], NoReturn]) -> Iterator[None]:
     """Run Azurite with one container, and tell the client of it as the platform does."""
     if not azurite_path().exists():
-        pytest.skip("Azurite is not installed: `python tests/faults/object_servers.py` installs it")
+        missing("azurite")
     folder = tmp_path_factory.mktemp("azurite") / "data"
     folder.mkdir()
     with azurite(folder) as address, pytest.MonkeyPatch.context() as patched:

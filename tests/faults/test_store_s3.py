@@ -3,63 +3,22 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from itertools import count
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from uuid import uuid4
 
 import object_runs
 import obstore
 import pytest
 from faulty import Faults, at_random, faulty
-from object_servers import PASSWORD, USER, minio, minio_path
+from s3_server import Server
 from storing import DATE, deterministic_files, make_plan, score, whole_run
 
 from batchscore.errors import BatchscoreError, StorageFailed
 from batchscore.store import Store, objects, open_store
 from batchscore.store.objects import ObjectRoot
 from batchscore.store.root import Exists
-
-BUCKET = "batchscore-tests"
-
-
-@dataclass(frozen=True)
-class Server:
-    """A running S3 server."""
-
-    address: str
-    """Where it listens."""
-    environment: dict[str, str]
-    """What the platform tells a client."""
-
-    def url(self) -> str:
-        """Return an empty output root."""
-        return f"s3://{BUCKET}/{uuid4().hex}"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Run MinIO with one bucket."""
-    if not minio_path().exists():
-        pytest.skip("MinIO is not built: `python tests/faults/object_servers.py` builds it")
-    folder = tmp_path_factory.mktemp("minio") / "data"
-    (folder / BUCKET).mkdir(parents=True)
-    with minio(folder) as address, pytest.MonkeyPatch.context() as patched:
-        environment = {
-            "AWS_ACCESS_KEY_ID": USER,
-            "AWS_SECRET_ACCESS_KEY": PASSWORD,
-            "AWS_REGION": "us-east-1",
-            "AWS_ENDPOINT_URL": address,
-            "AWS_ALLOW_HTTP": "true",
-            "PYTHONPATH": ":".join(str(Path(__file__).parents[level]) for level in (0, 1)) + ":src",
-        }
-        for name, value in environment.items():
-            patched.setenv(name, value)
-        objects.client.cache_clear()
-        yield Server(address, environment)
-    objects.client.cache_clear()
 
 
 def listing(store: Store) -> list[tuple[str, str | None]]:

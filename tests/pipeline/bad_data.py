@@ -97,6 +97,7 @@ class Meanwhile:
         "replaced": "__import__('shutil').copy('other.parquet', '{part}')",
         "grown": "open('{part}', 'ab').write(b'x')",
         "gone": "__import__('os').remove('{part}')",
+        "joined": "__import__('shutil').copy('other.parquet', '{part}'.replace('part-2', 'part-9'))",
     }
 
     def __init__(self, part: str, how: str) -> None:
@@ -208,6 +209,7 @@ FILES: tuple[Bad, ...] = (
     row(13, "E-SNAPSHOT-CHANGED", "a file that is replaced between listing and reading", "part-2.parquet' changed while it was read", spoil=lambda w: _meanwhile(w, "replaced")),
     row(13, "E-SNAPSHOT-CHANGED", "a file that grows between listing and reading", "part-2.parquet' changed while it was read", "bytes", spoil=lambda w: _meanwhile(w, "grown")),
     row(13, "E-SNAPSHOT-CHANGED", "a file that is gone between listing and reading", "part-2.parquet' was listed and is gone", spoil=lambda w: _meanwhile(w, "gone")),
+    row(13, "E-SNAPSHOT-CHANGED", "a file that comes after the listing", "part-9.parquet' came after the snapshot was listed", spoil=lambda w: _meanwhile(w, "joined")),
     row(13, "E-SNAPSHOT-CHANGED-SINCE-SCORED", "a bit that changes after a failed attempt scored it", "part-0.parquet' has changed since partition 0", spoil=_resumed),
     row(10, "E-CONFIG-NOT-A-FILE", "a device instead of a snapshot", "'/dev/zero' is not a regular file", spoil=lambda w: w.configure(snapshot__path="/dev/zero")),
     row(20, "E-MISSING-NOT-FOUND", "no snapshot of this date", "customers_2024_03_02", "is not there", date="2024-03-02"),

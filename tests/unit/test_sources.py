@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import stamina
 
-from batchscore import sources
+from batchscore import retries, sources
 from batchscore.errors import ConfigError, StorageFailed
 
 
@@ -100,13 +100,15 @@ def test_transient_error_is_retried(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     with stamina.set_testing(True, attempts=5, cap=True):
         monkeypatch.setattr(os, "preadv", flaky)
-        content = sources.read(str(path), 0, 3)
+        with retries.counted() as further:
+            content = sources.read(str(path), 0, 3)
         calls.clear()
         monkeypatch.setattr(os, "preadv", broken)
         with pytest.raises(StorageFailed, match="Permission denied") as caught:
             sources.read(str(path), 0, 3)
 
     assert content == b"abc"
+    assert further.count == 2
     assert len(calls) == 1
     assert (caught.value.exit_code, caught.value.id) == (23, "E-STORAGE-READ")
 

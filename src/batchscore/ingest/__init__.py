@@ -3,7 +3,7 @@
 Listing and footers are for the driver, which decodes nothing; `PartitionReader` is for workers.
 """
 
-from batchscore.ingest.footers import Column, Footer, check_sizes, list_snapshot
+from batchscore.ingest.footers import Column, Footer, check_same_files, check_sizes, list_snapshot
 from batchscore.ingest.reading import PartitionReader, digest_of_ranges
 from batchscore.ingest.snapshot import SnapshotOptions, ready_path, resolve, wait_for_snapshot
 
@@ -12,6 +12,7 @@ __all__ = [
     "Footer",
     "PartitionReader",
     "SnapshotOptions",
+    "check_same_files",
     "check_sizes",
     "digest_of_ranges",
     "list_snapshot",

@@ -104,10 +104,7 @@ def list_snapshot(
         SnapshotCorrupt: When a file is no whole parquet file, or is gone before its footer is read.
         ContractError: When there are no rows, and `allow_empty` is not set.
     """
-    try:
-        files = [file for file in sources.list_files(path) if file.path != ready]
-    except FileNotFoundError as error:
-        raise vanished(str(error.filename or path)) from None
+    files = _list_files(path, ready)
     if not files:
         raise SnapshotMissing(
             f"the snapshot '{sources.redact(path)}' is not there",
@@ -123,6 +120,35 @@ def list_snapshot(
             remedy="have it delivered again, or set snapshot.allow_empty if no rows are a result",
         )
     return footers
+
+
+def check_same_files(path: str, footers: Sequence[Footer], *, ready: str | None = None) -> None:
+    """List a snapshot again and compare: whoever saw it change must not publish it as a whole.
+
+    Args:
+        path: The snapshot's path, with the date filled in.
+        footers: What was listed.
+        ready: The path of the ready file, which is no data.
+
+    Raises:
+        SnapshotCorrupt: When a file came, went, or is of another size or version.
+    """
+    then = {footer.file.path: (footer.stat.size, footer.stat.version) for footer in footers}
+    now = {file.path: (file.size, file.version) for file in _list_files(path, ready)}
+    for name in sorted({*then, *now}):
+        if name not in then:
+            raise corrupt(name, "came after the snapshot was listed: it is not among what was scored", slug="CHANGED")
+        if name not in now:
+            raise vanished(name)
+        if then[name] != now[name]:
+            raise changed(name, "its size or version is another than when it was listed")
+
+
+def _list_files(path: str, ready: str | None) -> list[sources.Stat]:
+    try:
+        return [file for file in sources.list_files(path) if file.path != ready]
+    except FileNotFoundError as error:
+        raise vanished(str(error.filename or path)) from None
 
 
 def check_sizes(partitions: Iterable[Partition], max_bytes: int) -> None:
@@ -219,7 +245,7 @@ def parser_fact(error: BaseException) -> str:
 def _footer(stat: sources.Stat, columns: Sequence[str] | None) -> Footer:
     _check_name(stat.path)
     try:
-        parsed = read_footer(stat.path, stat.size)
+        parsed = sources.doubted(stat.path, lambda: read_footer(stat.path, stat.size), SnapshotCorrupt)
     except FileNotFoundError:
         raise vanished(stat.path) from None
     words = (dtype_word(field.type) for field in parsed.schema)

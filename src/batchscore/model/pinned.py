@@ -29,6 +29,8 @@ def read_pinned(path: str, sha256: str, read: Read, *, what: str, slug: str) -> 
     """
     try:
         content = read(path)
+        if hashlib.sha256(content).hexdigest() != sha256:
+            content = read(path)  # a bit may have flipped on the way from a store
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ModelError(
             f"the {what} '{path}' does not exist", slug=f"{slug}MISSING", remedy="check the path", path=path

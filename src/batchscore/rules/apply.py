@@ -103,10 +103,9 @@ class CompiledRules:
 def _distinct(acting: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Return the sets of rules that hold together, as bits, ascending; and per row which of them holds there."""
     few = len(acting) <= _FEW_RULES
-    kind = np.uint16 if few else np.int64
-    bits = np.zeros(len(acting[0]), dtype=kind)
+    bits: Any = np.zeros(len(acting[0]), dtype=np.uint16 if few else np.int64)
     for at, mask in enumerate(acting):
-        bits |= mask.astype(kind) << kind(at)
+        bits |= np.left_shift(mask, at, dtype=bits.dtype)
     if not few:
         found, index = np.unique(bits, return_inverse=True)
         return found, index

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import traceback
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from batchscore import infer, machine, model, parts, sources
+from batchscore import infer, machine, model, parts, retries, sources
 from batchscore.errors import BatchscoreError, SnapshotCorrupt
 from batchscore.ids import IdHashes
 from batchscore.ingest import digest_of_ranges
@@ -44,7 +45,10 @@ _log = logger(__name__)
 def attempt(job: Job, partition: Partition) -> PartitionOutcome | BatchscoreError:
     """Score one partition; return its error instead of raising it, so that the driver decides what comes next."""
     try:
-        return score_partition(job, partition)
+        with retries.counted() as further:
+            first = partition.fragments[0].path if partition.fragments else ""
+            outcome = sources.doubted(first, lambda: score_partition(job, partition), SnapshotCorrupt)
+        return replace(outcome, retries=further.count)
     except BatchscoreError as error:
         error.context.setdefault("partition", partition.index)
         return error
@@ -90,7 +94,7 @@ def score_partition(job: Job, partition: Partition) -> PartitionOutcome:
         raise bad_rows_error(taken.bad, opened.partition)
     report = _stored(job, opened.partition, taken, opened.reader.inputs, watch)
     _log.debug("partition scored", run_id=job.run_id, partition=partition.index, rows=taken.rows)
-    return _outcome(report, watch, reused=False)
+    return replace(_outcome(report, watch, reused=False), without_checksums=opened.reader.without_checksums)
 
 
 def try_rows(job: Job, rows: int, partition: Partition) -> int | BatchscoreError:

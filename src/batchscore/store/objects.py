@@ -23,6 +23,7 @@ import obstore
 from obstore import exceptions
 from obstore.store import ObjectStore, from_url
 
+from batchscore import retries
 from batchscore.errors import StateDamaged, StorageFailed
 from batchscore.store import effects, layout
 from batchscore.store.root import Entry, Exists
@@ -311,4 +312,5 @@ def _attempts() -> Iterator[None]:
         if time.monotonic() > deadline:
             return
         time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - spreads clients, decides nothing
+        retries.note()
         yield
