@@ -62,9 +62,11 @@ def score_all(checked: Checked, job: Job, execution: Execution, progress: Progre
 
     seconds = checked.config.cluster.deadline_minutes * 60
     with execution.connected(lambda: connect(checked.config.cluster, plan.partitions), seconds) as workers:
-        while missing := [each for each in plan.partitions if each.index not in totals.reports]:
+        while True:
+            missing = [each for each in plan.partitions if each.index not in totals.reports]
             try:
                 workers.run(partial(attempt, job), missing, take)
+                break
             except PartitionsFailed as error:
                 job = _without_deadly_rows(workers, job, error, missing, most_bad(job.rows, rows))
     _log.info("partitions scored", partitions=len(plan.partitions), **execution.counts())
