@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from batchscore import infer, model, sources
+from batchscore import blocks, infer, model, sources
 from batchscore.errors import SnapshotCorrupt
 from batchscore.plan import Partition
 from batchscore.postprocess import RuleTest
@@ -95,9 +95,9 @@ def rescore(job: Job, partition: Partition, place: int, aside: Mapping[str, Sequ
 
 def _received(row: pa.Table, job: Job, takes: str) -> dict[str, tuple[str, Any]]:
     if takes == "matrix":
-        values = infer.matrix(row.select(list(job.schema.names)), 1)[0].tolist()
+        values = blocks.matrix(row.select(list(job.schema.names)), 1)[0].tolist()
         return {name: ("float64", value) for name, value in zip(job.schema.names, values, strict=True)}
-    frame = infer.frame(row, job.schema)
+    frame = blocks.frame(row, job.schema.features)
     return {name: (str(frame[name].dtype), _plain(frame[name].iloc[0])) for name in job.schema.names}
 
 
