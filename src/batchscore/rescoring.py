@@ -199,7 +199,7 @@ def _refuse_other(base: Published, manifest: Mapping[str, Any], checked: Checked
         raise OutputExists(
             f"revision {base.commit.number} of {base.commit.date} was scored otherwise: {'; '.join(found[:5])}"
             + (f"; and {len(found) - 5} more" if len(found) > 5 else ""),  # noqa: PLR2004 - as many as stand above
-            slug="OTHER-PLAN",
+            slug="SCORED-OTHERWISE",
             remedy="only the schema, `rows` and the source may differ; `run --republish --reason TEXT` scores all rows",
             revision=base.commit.number,
             differences=found,

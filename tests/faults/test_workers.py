@@ -275,14 +275,14 @@ def deadly_project(root: Path, *, most: int = 3) -> Project:
 
 
 @pytest.mark.faults
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3000)
 def test_deadly_rows_are_set_aside(fast_path: Path, figures: Callable[..., None]):
     """Whatever the number of workers, the same three rows are; the rest is published, replayed and explained."""
     project = deadly_project(fast_path / "project")
     results = []
     for workers in (1, 3):
         with same_inputs(project, fast_path / f"with-{workers}") as other:
-            ended = run(other, *PROCESSES, "--set", f"cluster.workers={workers}", seconds=400)
+            ended = run(other, *PROCESSES, "--set", f"cluster.workers={workers}", seconds=1200)
             assert ended.status == 0, ended.stderr[-3000:]
             results.append(published(other))
     [one, three] = results
@@ -304,11 +304,11 @@ def test_deadly_rows_are_set_aside(fast_path: Path, figures: Callable[..., None]
 
 
 @pytest.mark.faults
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 def test_more_deadly_rows_than_the_budget_end_the_run(fast_path: Path, figures: Callable[..., None]):
     """As without a quarantine: code 24, and the partition is named."""
     project = deadly_project(fast_path / "project", most=1)
-    ended = run(project, *PROCESSES, seconds=400)
+    ended = run(project, *PROCESSES, seconds=1200)
     figures(exit=ended.status)
 
     assert ended.status == 24, ended.stderr[-3000:]

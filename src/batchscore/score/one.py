@@ -87,7 +87,7 @@ def rescore(job: Job, partition: Partition, place: int, aside: Mapping[str, Sequ
         read, scored = read + rows.num_rows, scored + len(good)
     raise SnapshotCorrupt(
         f"{partition.name} holds {scored} rows that can be scored, and row {place} of them was published",
-        slug="CHANGED",
+        slug="ROW-GONE",
         remedy="the snapshot has changed since it was scored; restore it",
         partition=partition.index,
     )
