@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo flights churn test test-monitoring dashboard-preview dashboard-schema test-faults check format lock tools servers docs clean
+.PHONY: help setup demo flights flights-rules churn test test-monitoring dashboard-preview dashboard-schema test-faults check format lock tools servers docs clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -38,6 +38,9 @@ demo: flights ## build the flights example, score five Fridays and then the stor
 
 flights: $(READY) ## build the flights example in build/flights, without running it
 	@scripts/step.sh "building the flights example" $(BIN)/python -m examples.flights
+
+flights-rules: flights ## run the flights with a skops twin, calibration, rules, quarantine and gates; writes docs/flights-rules.md
+	@scripts/step.sh "flights with rules" $(BIN)/python -m examples.flights.showcase
 
 churn: $(READY) ## build the churn example in build/churn and score its 128,734 customers
 	@scripts/step.sh "building the churn example" $(BIN)/python -m examples.churn

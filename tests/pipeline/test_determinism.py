@@ -49,18 +49,18 @@ def project_of(kind: str, root: Path, *, group_rows: int = ROWS, rows: int | Non
 
 def tangled(chunk: int, seed: int) -> None:
     """Hand out `chunk` tasks at a time, and let them take random times, so that they end in another order."""
-    from batchscore import run as running
+    from batchscore import gather
     from batchscore.cluster import threads
 
     original, chance = threads.chunks, random.Random(seed)
     threads.chunks = lambda partitions, _: original(partitions, chunk)
-    attempt = running.attempt
+    attempt = gather.attempt
 
     def late(job, partition):
         time.sleep(chance.uniform(0, 0.03))
         return attempt(job, partition)
 
-    running.attempt = late
+    gather.attempt = late
 
 
 def variants() -> list[tuple[str, dict[str, object]]]:
