@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo flights flights-rules churn test test-monitoring dashboard-preview test-faults check format lock tools servers docs clean
+.PHONY: help setup demo flights flights-rules churn test test-monitoring dashboard-preview dashboard-schema test-faults check format lock tools servers docs clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -55,6 +55,9 @@ test-monitoring: $(READY) ## alert rules, their mutants, dashboards and simulate
 
 dashboard-preview: $(READY) ## draw both dashboards with Grafana's panel components into docs/pictures (npm, prometheus, chromium)
 	@scripts/step.sh "drawing the dashboards" $(BIN)/python -m tools.preview
+
+dashboard-schema: $(READY) ## make the schema that the dashboards are tested against anew, from Grafana's own types (npm)
+	@scripts/step.sh "schema of a dashboard" $(BIN)/python -m tools.grafana
 
 # The quick selections run too, for the broken twins among them; the page is written whatever the outcome.
 FAULT_TESTS := tests/faults $(patsubst %,tests/pipeline/test_%.py,address determinism resume signals two_drivers)
