@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo flights flights-rules churn test test-monitoring dashboard-preview dashboard-schema test-faults check format lock tools servers docs clean
+.PHONY: help setup demo flights flights-rules churn test test-monitoring dashboard-preview dashboard-schema test-faults test-chart test-driver test-cluster check format lock tools servers docs image sbom clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -59,6 +59,18 @@ dashboard-preview: $(READY) ## draw both dashboards with Grafana's panel compone
 dashboard-schema: $(READY) ## make the schema that the dashboards are tested against anew, from Grafana's own types (npm)
 	@scripts/step.sh "schema of a dashboard" $(BIN)/python -m tools.grafana
 
+test-chart: $(READY) tools ## the chart: rendered, refused, validated (seconds; part of make test)
+	@scripts/step.sh "tests of the chart" $(BIN)/python -m pytest tests/chart $(PYTEST_ARGS)
+
+test-driver: $(READY) ## the driver against a scripted API server (part of make test); writes docs/kubernetes-failures.md
+	@scripts/step.sh "tests of the driver" $(BIN)/python -m pytest -n 2 --dist worksteal -p failures tests/driver $(PYTEST_ARGS)
+
+# Needs root and Go; all else is fetched or built by tests/cluster/*.sh and kept in the user's cache folder.
+CLUSTER_TESTS ?= tests/cluster
+test-cluster: $(READY) ## a whole Kubernetes on two nodes, and all that may happen to a run (½ hour); writes docs/kubernetes-run.md
+	@scripts/step.sh "tests on a real node" env PYTHONPATH=tests/cluster BATCHSCORE_TESTS_REQUIRE_ALL=1 BATCHSCORE_CLUSTER_PAGE=1 \
+		$(BIN)/python -m pytest -s -p no:randomly -p timeline $(CLUSTER_TESTS) $(PYTEST_ARGS)
+
 # The quick selections run too, for the broken twins among them; the page is written whatever the outcome.
 FAULT_TESTS := tests/faults $(patsubst %,tests/pipeline/test_%.py,address determinism resume signals two_drivers)
 test-faults: $(READY) ## the whole of the fault tests (up to an hour); writes docs/reliability.md
@@ -80,6 +92,18 @@ check: $(READY) ## lint, format, types, import contracts
 docs: $(READY) ## write what is generated from the code: exit codes, commands, metrics, the config's reference and schema, the chart's
 	@scripts/step.sh "generated pages" $(BIN)/python -m tools.docs
 	@scripts/step.sh "generated parts of the chart" $(BIN)/python scripts/chart.py
+
+# BASE is an image with Python 3.11; BUILDAH_OPTIONS is for what your network needs, such as --network host or a mounted CA.
+BASE ?= docker.io/library/python:3.11-slim-bookworm
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' src/batchscore/__init__.py)
+BUILD = buildah bud $(BUILDAH_OPTIONS) --layers --timestamp 0 --build-arg BASE=$(BASE) --build-arg VERSION=$(VERSION) \
+	--build-arg REVISION=$(shell git rev-parse HEAD) -f docker/Dockerfile
+image: ## build the image batchscore:VERSION with buildah (BASE=…)
+	@scripts/step.sh "image batchscore:$(VERSION)" $(BUILD) -t batchscore:$(VERSION) .
+
+sbom: ## write the image's bill of materials (CycloneDX) into build/sbom (BASE=…)
+	@mkdir -p build/sbom
+	@scripts/step.sh "build/sbom/sbom.cdx.json" $(BUILD) --target sbom --output type=local,dest=build/sbom .
 
 format: $(READY) ## format the code and mend what lint can mend
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 import yaml
-from rendering import CHART, ENVIRONMENTS, OPERATOR, RELEASED, ROOT, Helm, Render, one
+from rendering import CHART, ENVIRONMENTS, OPERATOR, RELEASED, ROOT, Helm, Render, one, pod_specs
 
 from batchscore.errors import EXIT_CODES
 
@@ -121,3 +121,35 @@ def test_rules_and_dashboards_are_their_sources(render: Render) -> None:
 
     assert one(objects, "PrometheusRule", "flights-batchscore")["spec"] == yaml.safe_load(rules.read_text())
     assert rendered == {path.name: path.read_text() for path in dashboards}
+
+
+def unparsable(arguments: list[str]) -> list[str]:
+    """Return what the command line has against the arguments of a container: unknown words, and required ones that are missing."""
+    from tools.docs.commands_page import commands
+
+    known = {name.removeprefix("batchscore "): command for name, command in commands()}
+    words = arguments[1:]
+    name = words[0] if words[0] in known else " ".join(words[:2])
+    if name not in known:
+        return [name]
+    given = {word.partition("=")[0] for word in words if word.startswith("-")}
+    options = [param for param in known[name].params if param.param_type_name == "option"]
+    unknown = given - {text for param in options for text in (*param.opts, *param.secondary_opts)}
+    missing = [param.opts[-1] for param in options if param.required and not given & set(param.opts)]
+    return sorted(unknown) + missing
+
+
+def test_commands_are_the_command_lines(render: Render) -> None:
+    """Every `batchscore …` that the chart starts is one that the command line takes; a hook that can not start is found here."""
+    objects = render("--set", "backfill.enabled=true,backfill.from=2013-01-01,backfill.to=2013-01-31")
+    started = {
+        name: container["args"]
+        for name, pod in pod_specs(objects).items()
+        for container in pod["containers"]
+        if container["args"][0] == "batchscore"
+    }
+
+    assert len(started) == 4
+    assert [name for name, arguments in started.items() if unparsable(arguments)] == []
+    assert unparsable(["batchscore", "metrics", "forget", "--config", "f"]) == ["--run-type"]
+    assert unparsable(["batchscore", "run", "--config", "f", "--date", "d", "--wings"]) == ["--wings"]

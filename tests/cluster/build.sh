@@ -9,22 +9,24 @@ stamp=k8s.io/component-base/version
 version_flags="-s -w -X $stamp.gitVersion=v$kubernetes_version -X $stamp.gitMajor=1 -X $stamp.gitMinor=34"
 version_flags="$version_flags -X $stamp.gitTreeState=clean -X $stamp.gitCommit=unknown"
 
-# A half-written binary must never pass for a whole one.
-built() { mv "$bin/$1.new" "$bin/$1"; step "$1"; }
+# A half-written binary must never pass for a whole one. How long it took is kept beside it.
+build() { # COMMAND FOLDER PACKAGE FLAGS
+  local began=$SECONDS
+  if [ -x "$bin/$1" ]; then
+    step "$1, kept from an earlier run$([ ! -e "$bin/$1.seconds" ] || echo ", built in $(cat "$bin/$1.seconds") s")"
+    return
+  fi
+  (cd "$2" && go build -trimpath -buildvcs=false -ldflags "$4" -o "$bin/$1.new" "$3")
+  mv "$bin/$1.new" "$bin/$1"
+  echo $((SECONDS - began)) >"$bin/$1.seconds"
+  step "$1, built from its Go module"
+}
 
 for command in kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy; do
-  [ -x "$bin/$command" ] && continue
-  (cd "$here/tools/kubernetes" && go build -trimpath -buildvcs=false -ldflags "$version_flags" \
-    -o "$bin/$command.new" "k8s.io/kubernetes/cmd/$command")
-  built "$command"
+  build "$command" "$here/tools/kubernetes" "k8s.io/kubernetes/cmd/$command" "$version_flags"
 done
-for command in coredns pause; do
-  [ -x "$bin/$command" ] && continue
-  source=.
-  [ "$command" = pause ] && source=./pause
-  (cd "$here/tools/dns" && go build -trimpath -buildvcs=false -ldflags '-s -w' -o "$bin/$command.new" "$source")
-  built "$command"
-done
+build coredns "$here/tools/dns" . '-s -w'
+build pause "$here/tools/dns" ./pause '-s -w'
 "$root/scripts/tools.sh"
 install -m 755 "$root/.tools/bin/helm" "$root/.tools/bin/kubectl" "$bin/"
-step "binaries of the node"
+step "helm and kubectl"

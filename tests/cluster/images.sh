@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
 # Build the images of the tests, our own by docker/Dockerfile on a base made here, and save them into one archive: images.tar.
 # Nothing is pulled: the base comes from Debian's packages.
+#   images.sh           all of that
+#   images.sh again     our own image once more, from nothing, as batchscore:again
+#   images.sh sbom DIR  the bill of materials, as sbom.cdx.json in DIR
 set -euo pipefail
 . "$(dirname "$0")/places.sh"
 
@@ -43,8 +46,13 @@ build() { # TAG DOCKERFILE CONTEXT [OPTION…]
 }
 
 revision=$(git -C "$root" rev-parse HEAD 2>/dev/null || echo unknown)
-build batchscore:test "$root/docker/Dockerfile" "$root" \
-  --build-arg BASE=localhost/python:3.11-slim --build-arg VERSION=0.1.0 --build-arg "REVISION=$revision"
+ours=("$root/docker/Dockerfile" "$root" --build-arg BASE=localhost/python:3.11-slim --build-arg VERSION=0.1.0
+  --build-arg "REVISION=$revision")
+case ${1:-all} in
+  again) build batchscore:again "${ours[@]}" --no-cache; exit ;;
+  sbom) build batchscore:sbom "${ours[@]}" --target sbom --output "type=local,dest=$2"; exit ;;
+esac
+build batchscore:test "${ours[@]}"
 build dask-operator:test "$here/images/Dockerfile.operator" "$here/images"
 mkdir -p "$images/monitoring"
 cp "$(command -v prometheus-pushgateway)" "$(command -v prometheus)" "$images/monitoring/"

@@ -1,6 +1,7 @@
 """What the driver's pod runs in the scenarios about the cluster itself: the real launch, and tasks that only write a file.
 
 Run as `python3 -c` inside the image, with the chart's own configuration, account, policies and volumes.
+PARTS tasks of SECONDS each; the task GREEDY takes more memory than there is; EXIT is the code at the end.
 """
 
 import os
@@ -11,13 +12,11 @@ import time
 from pathlib import Path
 
 import yaml
-from distributed import as_completed
 
 from batchscore import logs
-from batchscore.cluster.job import identity_from
-from batchscore.cluster.kubernetes import launch
-from batchscore.cluster.options import KubernetesOptions
+from batchscore.cluster import ClusterOptions, connect
 from batchscore.errors import BatchscoreError, Terminated
+from batchscore.plan import Partition
 from batchscore.strict import parse_section
 
 
@@ -26,18 +25,31 @@ def terminate(number, frame):
     raise Terminated("terminated by SIGTERM", slug="SIGTERM")
 
 
-def write_part(folder, index, seconds):
-    """Write one part, whole or not at all."""
-    time.sleep(seconds)
-    part = Path(folder, f"part-{index:04d}")
-    aside = part.with_suffix(f".{os.getpid()}")
-    aside.write_text(socket.gethostname())
-    aside.replace(part)
-    return socket.gethostname()
+def task_for(folder, seconds, greedy):
+    """Return a task, by value: workers do not have this file."""
+
+    def write_part(partition):
+        import os
+        import socket
+        from pathlib import Path
+
+        if partition.index == greedy:
+            held = []
+            while True:
+                held.append(bytearray(b"x" * 10_000_000))
+                time.sleep(0.02)
+        time.sleep(seconds)
+        part = Path(folder, f"part-{partition.index:04d}")
+        aside = part.with_suffix(f".{os.getpid()}")
+        aside.write_text(socket.gethostname())
+        aside.replace(part)
+        return socket.gethostname()
+
+    return write_part
 
 
 def options():
-    """Read `cluster.kubernetes` as the command line does: the later file wins, key by key."""
+    """Read `cluster` as the command line does: the later file wins, key by key."""
 
     def merged(first, second):
         both = {**first, **second}
@@ -45,27 +57,26 @@ def options():
         return {**both, **{key: merged(first[key], second[key]) for key in shared}}
 
     files = [yaml.safe_load(Path(f"/etc/batchscore/{name}.yaml").read_text()) for name in ("platform", "run")]
-    return parse_section(KubernetesOptions, merged(*files)["cluster"]["kubernetes"], source="the configuration")
+    return parse_section(ClusterOptions, {**merged(*files)["cluster"], **extra()}, source="the configuration")
+
+
+def extra():
+    """Return what the Job's environment changes."""
+    return {"start_minutes": float(os.environ["MINUTES"])} if "MINUTES" in os.environ else {}
 
 
 def main():
-    """Launch, hand out PARTS tasks of SECONDS, end with EXIT."""
+    """Launch, hand out the tasks, end."""
     signal.signal(signal.SIGTERM, terminate)
     logs.configure("text")
-    identity = identity_from(os.environ)
-    folder = Path("/data/probe", identity.job)
+    folder = Path("/data/probe", os.environ["BATCHSCORE_JOB"])
     folder.mkdir(parents=True, exist_ok=True)
-    parts, seconds = int(os.environ.get("PARTS", "20")), float(os.environ.get("SECONDS", "0.2"))
-    wait = float(os.environ.get("WAIT", "150"))
-    began = time.monotonic()
-    with launch(options(), identity, 2, began + wait) as cluster:
-        with cluster.open_client(time.monotonic() + 90) as client:
-            missing = [index for index in range(parts) if not (folder / f"part-{index:04d}").exists()]
-            futures = client.map(
-                write_part, [str(folder)] * len(missing), missing, [seconds] * len(missing), pure=False
-            )
-            hosts = {future.result() for future in as_completed(futures)}
-        sys.stdout.write(f"scored {len(missing)} of {parts} on {sorted(hosts)}\n")
+    count, seconds = int(os.environ.get("PARTS", "20")), float(os.environ.get("SECONDS", "0.2"))
+    everything = [Partition(index=index, fragments=(), rows=1, decoded_bytes=1) for index in range(count)]
+    hosts = []
+    with connect(options(), everything) as workers:
+        workers.run(task_for(str(folder), seconds, int(os.environ.get("GREEDY", "-1"))), everything, hosts.append)
+    sys.stdout.write(f"{len(hosts)} of {count} parts by {sorted(set(hosts))} on {socket.gethostname()}\n")
     return int(os.environ.get("EXIT", "0"))
 
 

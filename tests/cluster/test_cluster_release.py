@@ -1,14 +1,21 @@
-"""Upgrade, rollback and uninstall on a real node, while runs go on."""
+"""Upgrade, rollback, pause and a second environment on a real node, while runs go on."""
 
 from __future__ import annotations
 
-import time
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import scenes
-from scenes import ending, get, helm, kubectl, left, names, parts, start, until
+import world
+from node.layout import VOLUME
+from scenes import ending, finished, get, helm, kubectl, metadata, names, published, start_run, until
+from timeline import tell
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(500, func_only=True), pytest.mark.usefixtures("installed")]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(700, func_only=True), pytest.mark.usefixtures("installed")]
+
+OTHER = "scoring-dev"
 
 
 def config_of(job: str) -> str:
@@ -22,67 +29,93 @@ def configs() -> list[str]:
     return [name.removeprefix("configmap/") for name in names("configmaps", "-l", "app.kubernetes.io/component=config")]
 
 
-def test_upgrade_and_rollback_in_mid_run() -> None:
-    """A run keeps its own configuration over upgrade and rollback; unused ones are swept; the rollback brings the old back."""
-    job = start("before", {"SECONDS": "5", "PARTS": "24"})
+def test_upgrade_and_rollback_in_mid_run(reference: dict[str, bytes], facts: dict[str, Any]) -> None:
+    """A run keeps model and configuration over upgrade and rollback; the next has the new ones, and after the rollback the old."""
+    job = start_run("before", scenes.SLOWLY)
     old = config_of(job)
-    until("a part", 120, lambda: parts(job))
-    scenes.install("--set-json", "run.postprocess.threshold=0.8")
-    during = configs()
-    new = config_of(start("after", {"PARTS": "1"}))
-    until("the end of the second run", 200, lambda: ending("after"))
+    until("the first partitions", 240, lambda: scenes.records("before") >= 6)
+    scenes.install(
+        *("--set-string", f"run.model.version={world.NEXT_VERSION}", "--set", f"run.model.path={world.NEXT_MODEL}"),
+        *("--set", f"run.model.sha256={facts['next_sha256']}", "--set-json", "run.postprocess.threshold=0.8"),
+    )
+    tell(f"helm upgrade is done; {scenes.records('before')} partitions are finished")
+    during, running = configs(), ending(job) is None
+    new = config_of(start_run("after", {}))
     helm("rollback", scenes.RELEASE, "--wait", "--timeout", "240s")
-    rolled = config_of(start("rolled", {"PARTS": "1"}))
-    first = until("the end of the first run", 300, lambda: ending(job))
-    until("the end of the third run", 300, lambda: ending("rolled"))
+    tell("helm rollback is done")
+    finished(job)
+    finished("after")
+    rolled = config_of(start_run("rolled", {}))
+    finished("rolled")
     scenes.install("--set-json", "run.postprocess.threshold=0.9")
+    swept = configs()
+    scenes.install()
 
+    assert running, "the run was over before the upgrade was"
     assert new != old
-    assert sorted({old, new}) == [name for name in during if name in (old, new)]
+    assert {old, new} <= set(during)
     assert rolled == old
-    assert first[0] == "Complete"
-    assert parts(job) == 24
-    assert len(configs()) == 1
-    assert old not in configs()
+    assert published("outputs-before") == reference
+    assert [metadata(f"outputs-{name}")["model_version"] for name in ("before", "after", "rolled")] == [
+        "1.2.0",
+        "1.3.0",
+        "1.2.0",
+    ]
+    assert [metadata(f"outputs-{name}")["config"]["postprocess"]["threshold"] for name in ("after", "rolled")] == [
+        0.8,
+        0.5,
+    ]
+    assert published("outputs-rolled") == published("outputs")
+    assert published("outputs-after") != published("outputs")
+    assert len(swept) == 1
+    assert swept[0] not in (old, new)
 
 
 def test_suspended() -> None:
-    """A suspended CronJob starts nothing, and an unsuspended one starts a run at the minute, with its tick on it."""
-    scenes.install("--set", "cronJob.suspend=true,run.schedule.cron=* * * * *")
-    before = names("jobs")
-    time.sleep(61)
-    during = names("jobs")
-    scenes.install("--set", "cronJob.suspend=false,run.schedule.cron=* * * * *")
-    made = until("a Job of the CronJob", 90, lambda: sorted(set(names("jobs")) - set(before)))
-    scenes.install()
-    annotations = get("job", made[0].rpartition("/")[2])["metadata"]["annotations"]
-    kubectl("delete", made[0])
+    """A suspended CronJob has started nothing since the storm, though it has a tick each minute."""
+    cronjob = get("cronjob", scenes.NAME)
+    last = datetime.fromisoformat(cronjob["status"]["lastScheduleTime"])
+    until("three ticks since the last start", 240, lambda: datetime.now(UTC) - last > timedelta(minutes=3.2))
 
-    assert during == before
-    assert "batch.kubernetes.io/cronjob-scheduled-timestamp" in annotations
+    assert cronjob["spec"]["suspend"] is True
+    assert get("cronjob", scenes.NAME)["status"]["lastScheduleTime"] == cronjob["status"]["lastScheduleTime"]
 
 
-def test_uninstall_in_mid_run() -> None:
-    """Uninstall takes a running Job's cluster along, and leaves nothing but the claim."""
-    job = start("last", {"SECONDS": "5"})
-    until("a part", 120, lambda: parts(job))
-    helm("uninstall", scenes.RELEASE, "--wait", "--timeout", "240s")
-    kubectl("delete", "job", job, "--ignore-not-found")
-    until("everything of the run gone", 120, lambda: not left(job))
-    rest = until(
-        "everything of the release gone",
-        60,
-        lambda: (
-            (
-                found := names(
-                    "cronjobs,jobs,configmaps,secrets,serviceaccounts,roles,rolebindings,networkpolicies,persistentvolumeclaims",
-                    *("-l", f"app.kubernetes.io/instance={scenes.RELEASE}"),
-                )
-            )
-            == ["persistentvolumeclaim/flights-batchscore"]
-            and found
-        ),
+def test_two_environments(reference: dict[str, bytes]) -> None:
+    """A second environment in a namespace of its own scores at the same time; its removal touches nothing of the first."""
+    changes = ("--set", "run.environment=dev,run.output.path=outputs-dev,metrics.forgetOnUninstall=false")
+    scenes.install(*changes, namespace=OTHER)
+    before = _all(scenes.NAMESPACE)
+    job = start_run("beside", scenes.SLOWLY)
+    until("the first partitions", 240, lambda: scenes.records("beside") >= 2)
+    made = json.loads(
+        kubectl(
+            "create",
+            "job",
+            "beside-dev",
+            f"--from=cronjob/{scenes.NAME}",
+            "--dry-run=client",
+            "-o",
+            "json",
+            namespace=OTHER,
+        )
     )
-    scenes.install()
+    made["spec"]["template"]["spec"]["containers"][0]["args"] = list(scenes.run_arguments("dev", settings={}))
+    kubectl("create", "-f", "-", given=json.dumps(made), namespace=OTHER)
+    until("the end of the other environment's run", 200, lambda: ending("beside-dev", OTHER))
+    helm("uninstall", scenes.RELEASE, "--wait", "--timeout", "240s", namespace=OTHER)
+    tell("the other environment is uninstalled")
+    finished(job)
+    until("everything gone", 100, lambda: not scenes.left(job))
+    left = _all(OTHER)
 
-    assert rest == ["persistentvolumeclaim/flights-batchscore"]
+    assert metadata("outputs-dev")["environment"] == "dev"
+    assert (VOLUME / "outputs-dev").is_dir()
+    assert published("outputs-beside") == reference
+    assert _all(scenes.NAMESPACE) == before
+    assert left == ["persistentvolumeclaim/flights-batchscore"]
+
+
+def _all(namespace: str) -> list[str]:
+    kinds = "cronjobs,configmaps,secrets,serviceaccounts,roles,rolebindings,networkpolicies,persistentvolumeclaims"
+    return names(kinds, "-l", f"app.kubernetes.io/instance={scenes.RELEASE}", namespace=namespace)

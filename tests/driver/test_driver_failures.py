@@ -236,12 +236,13 @@ ROWS = (
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_row(row: Row) -> None:
+def test_row(row: Row, ended: Callable[..., None]) -> None:
     """It ends in its code and words, in time, and removes what it made."""
     script = row.script()
     deadline = FAR if row.early else DEADLINE
     result = attempt(script, deadline=deadline)
     error = result.error
+    ended(row.name, error, seconds=result.seconds, deadline=deadline)
 
     assert error is not None
     assert (error.exit_code, error.slug) == (row.code, row.slug), error.message
@@ -312,7 +313,7 @@ def test_removal_that_stays_refused(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("right", sorted(Script().rights), ids=lambda right: " ".join(part for part in right if part))
-def test_one_right_less(right: tuple[str, str, str]) -> None:
+def test_one_right_less(right: tuple[str, str, str], ended: Callable[..., None]) -> None:
     """Each right of the Role is needed: without it something that the driver does is refused, and the message names it."""
     deleting = right[2] == "delete"
     crash = right[1] == "pods/log"
@@ -327,6 +328,7 @@ def test_one_right_less(right: tuple[str, str, str]) -> None:
     script.clusters["old"] = _leftover("old", job="old", uid="9")
     result = attempt(script, deadline=8.0, removal_wait_seconds=0)
     left = [name for name in (*script.clusters, *script.secrets) if name != "old"]
+    ended(f"no right to {right[2]} {right[1]}", result.error, seconds=result.seconds, deadline=8.0)
 
     if right[1] == "secrets" and deleting:
         assert left == list(script.secrets)

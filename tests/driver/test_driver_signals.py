@@ -57,7 +57,7 @@ MOMENTS = {
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_sigterm(moment: str) -> None:
+def test_sigterm(moment: str, ended: Callable[..., None]) -> None:
     """SIGTERM at any moment: code 143, and cluster and Secret are gone within the grace period."""
     make, reached = MOMENTS[moment]
     script = make()
@@ -66,6 +66,7 @@ def test_sigterm(moment: str) -> None:
         process.send_signal(signal.SIGTERM)
         began = time.monotonic()
         code = process.wait(timeout=GRACE + 5)
+        ended(f"SIGTERM {moment}", None, seconds=time.monotonic() - began, deadline=GRACE, code=code)
 
         assert code == 143
         assert time.monotonic() - began < GRACE

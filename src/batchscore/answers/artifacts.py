@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import get_args
 
 from batchscore import metrics, sources, text
 from batchscore.answers.asking import parse_day, parse_run_type
@@ -38,9 +39,14 @@ def metrics_push(config_files: Sequence[str], given_date: str) -> Answer:
 
 
 def metrics_forget(config_files: Sequence[str], run_type: str) -> Answer:
-    """Have the Pushgateway forget a group."""
+    """Have the Pushgateway forget a group, or all of a pipeline's."""
     config = load_config(config_files)
-    return _pushed(_pusher(config, parse_run_type(run_type)).forget(), f"the group of {run_type} runs")
+    groups = get_args(RunType) if run_type == "all" else (parse_run_type(run_type),)
+    told = {group: _pushed(_pusher(config, group).forget(), f"the group of {group} runs") for group in groups}
+    if len(told) == 1:
+        return told[groups[0]]
+    document = {group: answer.document for group, answer in told.items()}
+    return Answer(text="\n".join(answer.text for answer in told.values()), document=document)
 
 
 def reference_create(

@@ -18,7 +18,7 @@ app.add_typer(metrics, name="metrics")
 app.add_typer(model, name="model")
 app.add_typer(reference, name="reference")
 
-RunTypes = Annotated[str, typer.Option("--run-type", help="The group: scheduled, backfill or manual.")]
+RunTypes = Annotated[str, typer.Option("--run-type", help="The group: scheduled, backfill or manual; or all.")]
 
 
 @command(metrics, "show")

@@ -54,7 +54,10 @@ class Distributed:
         self._options = options
         self._revive = revive
         self._looked = self._seen = time.monotonic()
-        client.register_plugin(_Logs(logs.settings()))
+        self._tell_how_to_log()
+
+    def _tell_how_to_log(self) -> None:
+        self._client.register_plugin(_Logs(logs.settings()))
 
     def wait_for_workers(self) -> None:
         """Wait for the configured number of workers.
@@ -135,6 +138,7 @@ class Distributed:
             ) from error
         _log.warning("cluster lost", missing=len(missing), cause=_fact(error), tries_left=left)
         self.wait_for_workers()
+        self._tell_how_to_log()  # a new scheduler knows nothing of it
 
     def _run_all(
         self, task: Callable[[Partition], Any], partitions: Sequence[Partition], taken: Callable[[int, Any], None]

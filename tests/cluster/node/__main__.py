@@ -2,7 +2,7 @@
 
 up [--two]       bring it up, with one node or two
 exec CMD…        run a command inside, with an administrator's KUBECONFIG
-load FILE…       import image archives into every node
+load 1|2 FILE…   import image archives into the first or the second node
 stats            resident memory by part
 down             stop all of it and leave nothing behind
 """
@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from node import certificates, configuration, namespaces
-from node.layout import BIN, CGROUP, CONFIG, CONTROLLERS, FIRST, LOGS, PKI, RUN, SECOND, VOLUME, controllers, say
+from node.layout import BIN, CGROUP, CONFIG, CONTROLLERS, FIRST, LOGS, PKI, RUN, SECOND, VOLUME, Node, controllers, say
 
 HERE = Path(__file__).resolve().parent.parent
 
@@ -37,13 +37,16 @@ def up(*, two: bool) -> None:
     say("certificates and configuration are written")
     process = _start(two=two)
     end = time.monotonic() + 400
-    while not (RUN / "ready").exists():
-        _remember(process.pid)
-        if process.poll() is not None or time.monotonic() > end:
-            raise SystemExit(f"{(LOGS / 'init.log').read_text(encoding='utf-8')}\nnot up; see {LOGS}")
-        time.sleep(0.1)
-    sys.stdout.write((LOGS / "init.log").read_text(encoding="utf-8"))
-    say(f"up; KUBECONFIG={CONFIG}/admin.kubeconfig inside")
+    with (LOGS / "init.log").open(encoding="utf-8") as told:
+        while not (RUN / "ready").exists():
+            _remember(process.pid)
+            sys.stdout.write(told.read())
+            sys.stdout.flush()
+            if process.poll() is not None or time.monotonic() > end:
+                raise SystemExit(f"{told.read()}\nnot up; see {LOGS}")
+            time.sleep(0.1)
+        sys.stdout.write(told.read())
+    say("the cluster is up")
 
 
 def _start(*, two: bool) -> subprocess.Popen[bytes]:
@@ -82,16 +85,13 @@ def enter(command: Sequence[str]) -> int:
     return subprocess.run([*inside, *command], env=environment, check=False).returncode
 
 
-def load(archives: Sequence[str]) -> int:
-    """Import image archives into the containerd of every node."""
+def load(node: Node, archives: Sequence[str]) -> int:
+    """Import image archives into the containerd of a node; return 0, or the code of the first failure."""
+    socket = f"/run/containerd{node.suffix}/containerd.sock"
     for archive in archives:
-        for node in (FIRST, SECOND):
-            socket = f"/run/containerd{node.suffix}/containerd.sock"
-            if enter(["test", "-S", socket]):
-                continue
-            code = enter(["ctr", "-a", socket, "-n", "k8s.io", "images", "import", str(Path(archive).resolve())])
-            if code:
-                return code
+        code = enter(["ctr", "-a", socket, "-n", "k8s.io", "images", "import", str(Path(archive).resolve())])
+        if code:
+            return code
     return 0
 
 
@@ -124,6 +124,8 @@ def _statuses() -> Iterator[dict[str, str]]:
 def down() -> None:
     """Stop all of it; does nothing when nothing runs."""
     record = RUN / "init.pid"
+    if not RUN.exists():
+        return
     if record.exists():
         _kill(int(record.read_text(encoding="utf-8")))
     left = _clear_cgroups()
@@ -183,7 +185,7 @@ def main(arguments: list[str]) -> int:
     elif verb == "exec":
         return enter(rest)
     elif verb == "load":
-        return load(rest)
+        return load({"1": FIRST, "2": SECOND}[rest[0]], rest[1:])
     elif verb == "stats":
         stats()
     elif verb == "down":

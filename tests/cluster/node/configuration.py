@@ -88,6 +88,7 @@ def _kubelet(node: Node) -> dict[str, Any]:
         "cgroupRoot": f"/{CGROUP}" if node is FIRST else f"/{CGROUP}/second",
         "failCgroupV1": False,
         "failSwapOn": False,
+        "nodeLeaseDurationSeconds": 12,
         "containerRuntimeEndpoint": f"unix:///run/containerd{suffix}/containerd.sock",
         "oomScoreAdj": 0,
         "authentication": {

@@ -47,7 +47,7 @@ def main(*, two: bool) -> NoReturn:
     _mounts()
     _network()
     images = [_image("pause", ["/pause"]), _image("coredns", ["/coredns"])]
-    _control_plane(two=two)
+    _control_plane()
     _start_node(FIRST, images, ())
     _until("the default ServiceAccount", 90, *KUBECTL, "get", "serviceaccount", "default")
     run(*KUBECTL, "apply", "--server-side", "-f", CONFIG / "dns.json", stdout=subprocess.DEVNULL)
@@ -143,7 +143,7 @@ def _image(name: str, entrypoint: list[str]) -> Path:
     return path
 
 
-def _control_plane(*, two: bool) -> None:
+def _control_plane() -> None:
     _spawn(
         "etcd",
         *("etcd", "--data-dir", RUN / "etcd", "--unsafe-no-fsync", "--logger", "zap", "--log-level", "warn"),
@@ -152,12 +152,10 @@ def _control_plane(*, two: bool) -> None:
     )
     _answers("http://127.0.0.1:2379/health", 30)
     say("etcd is ready")
-    # With two nodes the timers of a lost node are short, so that the tests need not wait for minutes.
-    lost = ("--default-not-ready-toleration-seconds=5", "--default-unreachable-toleration-seconds=5") if two else ()
-    _spawn("kube-apiserver", *_api_server(), *lost)
+    _spawn("kube-apiserver", *_api_server())
     _answers(f"https://{API_ADDRESS}:6443/readyz", 180)
     say("kube-apiserver is ready")
-    _spawn("kube-controller-manager", *_controller_manager(), *(["--node-monitor-grace-period=12s"] if two else []))
+    _spawn("kube-controller-manager", *_controller_manager())
     scheduler = CONFIG / "scheduler.kubeconfig"
     _spawn(
         "kube-scheduler",
@@ -193,6 +191,8 @@ def _controller_manager() -> tuple[object, ...]:
         BIN / "kube-controller-manager",
         *(f"--kubeconfig={own}", f"--authentication-kubeconfig={own}", f"--authorization-kubeconfig={own}"),
         f"--service-account-private-key-file={PKI}/service-accounts.key",
+        # A lost node is noticed soon, so that the tests need not wait for minutes; a kubelet reports every three seconds.
+        "--node-monitor-grace-period=20s",
         *(f"--root-ca-file={PKI}/ca.crt", "--use-service-account-credentials=true"),
         *("--leader-elect=false", "--bind-address=127.0.0.1", f"--cert-dir={RUN}/controller-manager-cert"),
         *(f"--cluster-signing-cert-file={PKI}/ca.crt", f"--cluster-signing-key-file={PKI}/ca.key"),

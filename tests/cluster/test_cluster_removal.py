@@ -1,0 +1,46 @@
+"""Everything is removed at uninstall, in the order of docs/kubernetes.md; the last thing that is done to the cluster."""
+
+from __future__ import annotations
+
+import pytest
+import scenes
+from scenes import helm, inside, kubectl, names, start_run, until
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(700, func_only=True), pytest.mark.usefixtures("installed")]
+
+CLAIM = ["persistentvolumeclaim/flights-batchscore"]
+KINDS = (
+    "cronjobs,jobs,pods,deployments,services,configmaps,secrets,serviceaccounts,roles,rolebindings,networkpolicies,"
+    "daskclusters,daskworkergroups,persistentvolumeclaims"
+)
+
+
+def _gateway() -> str:
+    path = "/api/v1/namespaces/monitoring/services/pushgateway:9091/proxy/metrics"
+    return inside("kubectl", "get", "--raw", path).stdout
+
+
+def test_uninstall_in_mid_run() -> None:
+    """Uninstall in mid-run leaves nothing but the claim, once the Job that was made by hand is deleted, and forgets the metrics."""
+    told = 'pipeline="flights"' in _gateway()
+    job = start_run("last")
+    until("the first partitions", 240, lambda: scenes.records("last") >= 4)
+    helm("uninstall", scenes.RELEASE, "--wait", "--timeout", "240s")
+    kubectl("delete", "jobs", "--all")
+    until("nothing of the run left", 120, lambda: not scenes.left(job))
+    selector = ("-l", f"app.kubernetes.io/instance={scenes.RELEASE}")
+    until("nothing of the release left but the claim", 120, lambda: names(KINDS, *selector) == CLAIM)
+
+    assert told
+    assert 'pipeline="flights"' not in _gateway()
+
+
+def test_operator_goes_last() -> None:
+    """The operator and its CRDs go without leaving anything in Terminating."""
+    assert names("daskclusters", "--all-namespaces") == []
+    helm("uninstall", "dask-operator", "--wait", "--timeout", "120s", namespace="dask-operator")
+    crds = [f"dask{kind}.kubernetes.dask.org" for kind in ("clusters", "workergroups", "jobs", "autoscalers")]
+    kubectl("delete", "crd", *crds, "--timeout=60s")
+
+    assert names("deployments,pods", namespace="dask-operator") == []
+    assert [name for name in names("crd") if "dask" in name] == []
