@@ -156,10 +156,10 @@ def interpreted(project: Project, argv: list[str], env: dict[str, str]) -> int:
 
 def call_on_whole_batches() -> None:
     """The broken twin: call the model on as many rows as there are."""
-    from batchscore import infer
+    from batchscore.model.preparation import Preparation
 
-    original = infer._block
-    infer._block = lambda model, rows, _: original(model, rows, rows.num_rows)
+    original = Preparation.block
+    Preparation.block = lambda self, rows, _: original(self, rows, rows.num_rows)
 
 
 @pytest.mark.timeout(200)
