@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo flights churn test test-monitoring dashboard-preview test-faults test-chart test-driver test-cluster check format lock tools servers docs image sbom clean
+.PHONY: help setup demo flights flights-rules churn test test-monitoring dashboard-preview dashboard-schema test-faults test-chart test-driver test-cluster check format lock tools servers docs image sbom clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -39,6 +39,9 @@ demo: flights ## build the flights example, score five Fridays and then the stor
 flights: $(READY) ## build the flights example in build/flights, without running it
 	@scripts/step.sh "building the flights example" $(BIN)/python -m examples.flights
 
+flights-rules: flights ## run the flights with a skops twin, calibration, rules, quarantine and gates; writes docs/flights-rules.md
+	@scripts/step.sh "flights with rules" $(BIN)/python -m examples.flights.showcase
+
 churn: $(READY) ## build the churn example in build/churn and score its 128,734 customers
 	@scripts/step.sh "building the churn example" $(BIN)/python -m examples.churn
 	@cd build/churn && ../../scripts/step.sh "score 2026-02-08" $(BATCHSCORE) run -q --config config/churn.yaml --date 2026-02-08 >/dev/null
@@ -52,6 +55,9 @@ test-monitoring: $(READY) ## alert rules, their mutants, dashboards and simulate
 
 dashboard-preview: $(READY) ## draw both dashboards with Grafana's panel components into docs/pictures (npm, prometheus, chromium)
 	@scripts/step.sh "drawing the dashboards" $(BIN)/python -m tools.preview
+
+dashboard-schema: $(READY) ## make the schema that the dashboards are tested against anew, from Grafana's own types (npm)
+	@scripts/step.sh "schema of a dashboard" $(BIN)/python -m tools.grafana
 
 test-chart: $(READY) tools ## the chart: rendered, refused, validated (seconds; part of make test)
 	@scripts/step.sh "tests of the chart" $(BIN)/python -m pytest tests/chart $(PYTEST_ARGS)

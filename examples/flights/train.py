@@ -27,7 +27,7 @@ def train(rows: pd.DataFrame) -> Pipeline:
 
     The classifier is calibrated on held-out fifths of January, so that its probabilities mean what they say.
     """
-    known = _labelled(rows, *TRAIN)
+    known = labelled(rows, *TRAIN)
     numbers = Pipeline([("impute", SimpleImputer(strategy="median")), ("scale", StandardScaler())])
     prepare = ColumnTransformer(
         [("numbers", numbers, NUMBERS), ("text", OneHotEncoder(handle_unknown="ignore", sparse_output=False), TEXT)]
@@ -41,7 +41,7 @@ def train(rows: pd.DataFrame) -> Pipeline:
 
 def assess(pipeline: Pipeline, rows: pd.DataFrame, threshold: float) -> dict[str, Any]:
     """Measure the model on February; beside it the departure delay alone, the rule that anybody could use."""
-    known = _labelled(rows, *TEST)
+    known = labelled(rows, *TEST)
     scores = pipeline.predict_proba(known[NAMES])[:, 1]
     flagged, late, delayed = scores >= threshold, known["late"], known["dep_delay"] >= LATE_MINUTES
     return {
@@ -64,7 +64,7 @@ def assess(pipeline: Pipeline, rows: pd.DataFrame, threshold: float) -> dict[str
     }
 
 
-def _labelled(rows: pd.DataFrame, first: date, last: date) -> pd.DataFrame:
+def labelled(rows: pd.DataFrame, first: date, last: date) -> pd.DataFrame:
     """Give the rows of a span whose arrival is known, with `late`; a diverted flight has no arrival to learn from."""
     known = _between(rows, first, last).dropna(subset=["arr_delay"])
     return known.assign(late=known["arr_delay"] >= LATE_MINUTES)

@@ -127,8 +127,15 @@ def verify_model(config: RunConfig, schema: FeatureSchema, day: date) -> ModelRe
         ModelError: When the model is missing, refused or incompatible.
     """
     options = model.resolve_model(config.model, day)
-    postprocess.check_options(config.postprocess, config.calibration, options.output)
+    postprocess.check_options(config.postprocess, config.calibration, options.output, _declared_types(config, schema))
     return model.verify(options, schema, day, read=sources.read, score=infer.score)
+
+
+def _declared_types(config: RunConfig, schema: FeatureSchema) -> dict[str, str | None] | None:
+    """Return what rules may look at before a snapshot is listed: None as a type, or at all, is not known yet."""
+    if config.output.passthrough == "all":
+        return None
+    return {**dict.fromkeys(config.output.passthrough), **{each.name: each.dtype for each in schema.features}}
 
 
 def _checked(

@@ -63,7 +63,7 @@ class UsageError(BatchscoreError):
 
 
 class DifferencesFound(BatchscoreError):
-    """`verify`, `replay` or `diff` found a difference."""
+    """`verify`, `replay`, `why` or `diff` found a difference."""
 
     exit_code, family = 3, "DIFFERENCES"
 
@@ -212,7 +212,7 @@ EXIT_CODES: tuple[ExitCode, ...] = (
         "differences",
         "",
         retriable=False,
-        meaning="`verify`, `replay` or `diff --exit-code` found a difference.",
+        meaning="`verify`, `replay`, `why` or `diff --exit-code` found a difference.",
         remedy="Read which file, row or column it names.",
     ),
     _row(

@@ -197,6 +197,8 @@ class Plan:
     """Versions of this package and of the libraries that decide bits."""
     partitions: tuple[Partition, ...]
     """The units of work."""
+    base: Mapping[str, Any] | None = None
+    """The revision whose rows set aside are scored, by number, manifest digest and rows; None for a whole snapshot."""
 
     def record(self) -> dict[str, Any]:
         """Return the plan's content: plain data, the same for the same result."""
@@ -208,6 +210,7 @@ class Plan:
             "artifacts": dict(self.artifacts),
             "scoring": dict(self.scoring),
             "versions": dict(self.versions),
+            **({"base": dict(self.base)} if self.base else {}),
         }
 
     @property
@@ -227,7 +230,9 @@ class Plan:
 
     @property
     def planned_rows(self) -> int:
-        """Number of rows in the partitions: those of the snapshot, unless it was limited."""
+        """Number of rows to score: those of the snapshot, unless it was limited, or those that a base set aside."""
+        if self.base is not None:
+            return int(self.base["rows"])
         return sum(partition.rows for partition in self.partitions)
 
     def limited(self, rows: int) -> Plan:

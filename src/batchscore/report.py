@@ -109,6 +109,10 @@ class Totals:
         self.counts: Counter[str] = Counter()
         self.features: dict[str, Profile] = {}
         self.scores: dict[str, Profile] = {}
+        self.kept: Part | None = None
+        """Rows that an earlier revision set aside and that stay so."""
+        self.again = 0
+        """Rows that an earlier revision read and set aside, and that were read again."""
         self._digests = {"id_digest": 0, "scored_id_digest": 0, "rejected_id_digest": 0}
 
     def add(self, report: PartitionReport) -> None:
@@ -121,20 +125,33 @@ class Totals:
             self._digests[name] = (self._digests[name] + getattr(report, name)) % MODULUS
         self.reports[report.index] = replace(report, features={}, scores={})
 
+    def add_again(self, report: PartitionReport) -> None:
+        """Add the report of rows that an earlier revision read and set aside: they were read, and are bad, only once."""
+        self.add(report)
+        self.again += report.read_rows
+        for name in ("id_digest", "rejected_id_digest"):
+            self._digests[name] = (self._digests[name] - report.id_digest) % MODULUS
+
     @property
     def in_order(self) -> tuple[PartitionReport, ...]:
         """The reports by index, without profiles."""
         return tuple(self.reports[index] for index in sorted(self.reports))
+
+    @property
+    def quarantine(self) -> tuple[Part, ...]:
+        """The parts of rows set aside, by index."""
+        found = [report.quarantine for report in self.in_order if report.quarantine]
+        return (*found, *([self.kept] if self.kept else []))
 
     def rows(self) -> dict[str, int]:
         """Return the row counts of the run."""
         reports = self.reports.values()
         scored = sum(report.scored_rows for report in reports)
         return {
-            "read": sum(report.read_rows for report in reports),
+            "read": sum(report.read_rows for report in reports) - self.again,
             "scored": scored,
             "written": sum(report.predictions.rows for report in reports),
-            "rejected": sum(report.rejected_rows for report in reports),
+            "rejected": sum(report.rejected_rows for report in reports) - self.again,
             "flagged": sum(report.flagged_rows for report in reports),
         }
 
@@ -161,7 +178,7 @@ class Totals:
 
 def _merged(profiles: dict[str, Profile], found: Mapping[str, Any]) -> dict[str, Profile]:
     new = {name: profile.from_dict(content) for name, content in found.items()}
-    return profile.merge_all([profiles, new]) if profiles else new
+    return profile.merge_all([profiles, new]) if profiles and new else profiles or new
 
 
 def report_record(report: PartitionReport) -> dict[str, Any]:

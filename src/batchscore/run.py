@@ -6,29 +6,24 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
-from functools import partial
 from typing import Any, Literal
 
 from batchscore import ledger
 from batchscore.check import Checked, check_date, check_snapshot_unchanged
-from batchscore.cluster import connect
 from batchscore.config import RunConfig
 from batchscore.documents import manifest_document, summary_document
 from batchscore.duplicates import check_unique
 from batchscore.errors import BatchscoreError, StateDamaged, StorageFailed
 from batchscore.execution import Clock, Execution, metadata_document
+from batchscore.gather import Progress, job_of, score_all
 from batchscore.judge import Judgement, judge
 from batchscore.logs import bind, logger
 from batchscore.metrics import RunType
 from batchscore.parts import concatenate
 from batchscore.preprocess import check_budget
-from batchscore.report import PartitionOutcome, Totals
-from batchscore.score import Job, attempt
+from batchscore.report import Part, Totals
 from batchscore.store import Commit, Holder, Publication, Published, Store, open_store
 from batchscore.telling import Telling
-
-Progress = Callable[[int, int], None]
-"""Told the rows that are done and the rows in all."""
 
 _log = logger(__name__)
 
@@ -73,6 +68,36 @@ class Result:
     """What a person should know."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Base:
+    """The revision that a run adds to: its parts are taken over as they are."""
+
+    commit: Commit
+    """Its commit."""
+    manifest: Mapping[str, Any]
+    """The content of its manifest."""
+    told: Mapping[str, Any]
+    """What metadata.json says of it."""
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Its parts of predictions, by index."""
+        return tuple(Part(**part) for part in self.manifest["parts"])
+
+    @property
+    def taken_over(self) -> tuple[Part, ...]:
+        """The files that its predictions lie in: the parts, or the one file."""
+        whole = self.manifest["single_file"]
+        if whole is None:
+            return self.parts
+        rows = sum(part.rows for part in self.parts)
+        return (Part(name="predictions.parquet", rows=rows, logical_sha256="", **whole),)
+
+
+Publish = Callable[[Request, Store, Execution, Progress], Result]
+"""Scores and publishes what is asked for, or finds it done."""
+
+
 def run(request: Request, clock: Clock, progress: Progress) -> Result:
     """Score one date and publish it, all at once or not at all.
 
@@ -80,6 +105,21 @@ def run(request: Request, clock: Clock, progress: Progress) -> Result:
         request: What is asked for.
         clock: Returns the time, in seconds since the epoch.
         progress: Is told about finished rows.
+
+    Raises:
+        BatchscoreError: Of the class and code of the cause; what was published is in its context, as `state`.
+    """
+    return executed(request, clock, progress, _publish_once)
+
+
+def executed(request: Request, clock: Clock, progress: Progress, publish: Publish) -> Result:
+    """Do what a request asks for: open the output, publish, tell; and say in an error what is published.
+
+    Args:
+        request: What is asked for.
+        clock: Returns the time, in seconds since the epoch.
+        progress: Is told about finished rows.
+        publish: Scores and publishes.
 
     Raises:
         BatchscoreError: Of the class and code of the cause; what was published is in its context, as `state`.
@@ -93,7 +133,7 @@ def run(request: Request, clock: Clock, progress: Progress) -> Result:
     telling = Telling(config, store, execution, day)
     telling.started()
     with telling.failures(), _state_told(store, request):
-        result = _publish_once(request, store, execution, progress)
+        result = publish(request, store, execution, progress)
     if result.status == "published":
         telling.published(result.commit)
     else:
@@ -152,24 +192,36 @@ def _score_and_publish(
     execution: Execution,
     progress: Progress,
 ) -> Result:
-    totals = score_all(checked, store, execution, progress)
+    totals = score_all(checked, job_of(checked, store, execution.run_id), execution, progress)
     with execution.watch("reduce"):
         check_snapshot_unchanged(checked)
         check_totals(checked, store, totals)
         judgement = judge(store, checked, totals)
     publication = publication_of(request, checked, totals, judgement, execution)
+    return conclude(store, publication, parent, judgement, execution)
+
+
+def conclude(
+    store: Store, publication: Publication, parent: Commit | None, judgement: Judgement, execution: Execution
+) -> Result:
+    """Publish, hold or refuse what was scored, as the gates say.
+
+    Raises:
+        Held: When a gate refused to publish.
+        BatchscoreError: As `Store.publish`.
+    """
     if judgement.is_held:
         store.hold(publication, parent, why=judgement.why, gates=judgement.records())
     if judgement.refusal is not None:
         raise judgement.refusal
     commit = store.publish(publication, parent)
     _prune(store, commit)
-    status: Literal["published", "unchanged"] = "published" if commit.run_id == request.run_id else "unchanged"
+    status: Literal["published", "unchanged"] = "published" if commit.run_id == publication.run_id else "unchanged"
     return Result(
         status=status,
         commit=commit,
         reused=execution.reused,
-        partitions=len(checked.plan.partitions),
+        partitions=len(publication.plan.partitions),
         warnings=judgement.warnings,
     )
 
@@ -182,45 +234,22 @@ def _prune(store: Store, commit: Commit) -> None:
         _log.warning("finished work not removed", date=commit.date, error=error.message)
 
 
-def run_privately(request: Request, checked: Checked, store: Store, clock: Clock, progress: Progress) -> Published:
-    """Score a checked date into a store that nobody else reads: no gate, no lease, no metrics.
+def publish_privately(
+    request: Request, checked: Checked, totals: Totals, store: Store, execution: Execution
+) -> Published:
+    """Publish what was scored in a store that nobody else reads: no gate, no lease, no metrics.
 
     Raises:
-        BatchscoreError: As `run`.
+        BatchscoreError: As `Store.publish`.
     """
-    execution = Execution(run_id=request.run_id, run_type="manual", attempt=1, clock=clock)
-    totals = score_all(checked, store, execution, progress)
-    check_totals(checked, store, totals)
     publication = publication_of(request, checked, totals, judge(store, checked, totals), execution)
     store.publish(publication, None)
     return store.published(checked.plan.date)
 
 
-def score_all(checked: Checked, store: Store, execution: Execution, progress: Progress) -> Totals:
-    """Score every partition, or find it finished.
-
-    Raises:
-        BatchscoreError: The error of the first partition, in order, that failed; or the cluster's.
-    """
-    plan, totals = checked.plan, Totals()
-    job = job_of(checked, store, execution.run_id)
-    rows, done = plan.planned_rows, 0
-    finished = len(job.work.finished())
-    if finished:
-        _log.info("resuming", finished=finished, partitions=len(plan.partitions))
-
-    def take(outcome: PartitionOutcome) -> None:
-        nonlocal done
-        totals.add(outcome.report)
-        execution.add(outcome)
-        done += outcome.report.read_rows
-        progress(done, rows)
-
-    seconds = checked.config.cluster.deadline_minutes * 60
-    with execution.connected(lambda: connect(checked.config.cluster, plan.partitions), seconds) as workers:
-        workers.run(partial(attempt, job), plan.partitions, take)
-    _log.info("partitions scored", partitions=len(plan.partitions), **execution.counts())
-    return totals
+def private_execution(request: Request, clock: Clock) -> Execution:
+    """Return the execution of a private run."""
+    return Execution(run_id=request.run_id, run_type="manual", attempt=1, clock=clock)
 
 
 def facts_of(checked: Checked) -> dict[str, Any]:
@@ -237,24 +266,6 @@ def facts_of(checked: Checked) -> dict[str, Any]:
         "plan_id": plan.plan_id[:12],
         "batchscore": plan.versions["batchscore"],
     }
-
-
-def job_of(checked: Checked, store: Store, run_id: str) -> Job:
-    """Return what every task of a checked date must know."""
-    config = checked.config
-    return Job(
-        work=store.work(checked.plan),
-        id_column=config.snapshot.id,
-        carried=checked.carried,
-        types=checked.types,
-        schema=checked.schema,
-        model=checked.model,
-        calibration=config.calibration,
-        postprocess=config.postprocess,
-        rows=config.rows,
-        max_bytes=config.partition.max_bytes,
-        run_id=run_id,
-    )
 
 
 def check_totals(checked: Checked, store: Store, totals: Totals) -> None:
@@ -278,17 +289,33 @@ def check_totals(checked: Checked, store: Store, totals: Totals) -> None:
 
 
 def publication_of(
-    request: Request, checked: Checked, totals: Totals, judgement: Judgement, execution: Execution
+    request: Request,
+    checked: Checked,
+    totals: Totals,
+    judgement: Judgement,
+    execution: Execution,
+    base: Base | None = None,
 ) -> Publication:
-    """Return what is published, with its documents to be made once the data files are staged."""
+    """Return what is published, with its documents to be made once the data files are staged.
+
+    Args:
+        request: What was asked for.
+        checked: The date, checked.
+        totals: The sum of all partition reports, those of the base among them.
+        judgement: The gates' verdicts.
+        execution: This execution.
+        base: The revision whose parts are taken over; None when everything was scored.
+    """
 
     def documents(files: Mapping[str, tuple[str, int]]) -> Mapping[str, Mapping[str, Any]]:
         whole = files.get("predictions.parquet")
         single = {"sha256": whole[0], "size": whole[1]} if whole else None
-        asked = {"by": request.by, "reason": request.reason}
+        asked = {"by": request.by, "reason": request.reason, **({"rescored": base.told} if base else {})}
         return {
             "summary_metrics.json": summary_document(checked.plan, totals, judgement.drift),
-            "manifest.json": manifest_document(checked.plan, totals, single),
+            "manifest.json": manifest_document(
+                checked.plan, totals, single, base.manifest["partitions"] if base else ()
+            ),
             "metadata.json": metadata_document(checked, totals, judgement, execution, asked=asked),
         }
 
@@ -296,10 +323,12 @@ def publication_of(
     return Publication(
         plan=checked.plan,
         run_id=request.run_id,
-        predictions=tuple(report.predictions for report in totals.in_order),
-        quarantine=tuple(report.quarantine for report in totals.in_order if report.quarantine),
+        predictions=tuple(report.predictions for report in totals.in_order[len(base.parts) if base else 0 :]),
+        quarantine=totals.quarantine,
         documents=documents,
         single_file=concatenate if checked.config.output.single_file else None,
+        base=base.commit if base else None,
+        taken_over=base.taken_over if base else (),
         run_type=execution.run_type,
         by=request.by,
         reason=request.reason,

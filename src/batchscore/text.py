@@ -177,7 +177,7 @@ def _warning_lines(metadata: Mapping[str, Any]) -> list[str]:
 
 def indented(lines: Iterable[str]) -> list[str]:
     """Indent lines by two spaces."""
-    return [f"  {line}" for line in lines]
+    return [f"  {line}".rstrip() for line in lines]
 
 
 def comparison_text(old: str, new: str, found: Mapping[str, Any]) -> str:

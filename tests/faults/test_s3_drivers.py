@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ import obstore
 import pyarrow as pa
 import pytest
 import yaml
-from driving import DATE, KILLED, Driver, Project, make_project, run, start
+from driving import DATE, KILLED, Driver, Ended, Project, make_project, run, start
 from faulty import Faults, at_random, faulty, in_order
 from s3_server import BUCKET, Server
 
@@ -34,6 +34,16 @@ class InS3:
     """Where drivers run."""
     url: str
     """The output root."""
+    server: Server
+    """The server: drivers are forked from a process that may have started under another one."""
+
+    def run(self, *argv: str, **env: str) -> Ended:
+        """Run a command to its end."""
+        return run(self.project, *argv, env={**self.server.environment, **env})
+
+    def start(self, *argv: str, env: Mapping[str, str], before: Callable[..., object] | None) -> Driver:
+        """Start a command."""
+        return start(self.project, *argv, env={**self.server.environment, **env}, before=before)
 
     @property
     def store(self) -> Store:
@@ -54,7 +64,7 @@ def another(first: InS3, folder: Path) -> Iterator[InS3]:
     config["output"]["path"] = f"s3://{BUCKET}/{uuid4().hex}"
     (folder / "config").mkdir(parents=True)
     (folder / "config/run.yaml").write_text(yaml.safe_dump(config))
-    yield InS3(Project(folder), config["output"]["path"])
+    yield InS3(Project(folder), config["output"]["path"], first.server)
 
 
 @pytest.fixture
@@ -76,15 +86,15 @@ def in_s3(server: Server, project: Project) -> InS3:
     config["model"]["path"] = f"{url}-in/models/m_v1.0.0.joblib"
     config["output"]["path"] = url
     (project.root / "config/run.yaml").write_text(yaml.safe_dump(config))
-    return InS3(project, url)
+    return InS3(project, url, server)
 
 
 def test_a_whole_run(world: InS3) -> None:
     """All of a run in S3: published, verified, replayed, read by others, and a second run finds it done."""
-    first = run(world.project)
-    again = run(world.project)
-    verified = run(world.project, "verify")
-    replayed = run(world.project, "replay")
+    first = world.run()
+    again = world.run()
+    verified = world.run("verify")
+    replayed = world.run("replay")
     table = batchscore.read_published(world.url, DATE, engine="arrow")
 
     assert first.status == 0, first.stderr
@@ -100,13 +110,13 @@ def runs_through_faults(
     world: InS3, server: Server, folder: Path, rounds: int, rate: float, counts: Counter[str]
 ) -> None:
     """Run drivers through a proxy that misbehaves until one says it is done; look at the result without it."""
-    assert run(world.project).status == 0
+    assert world.run().status == 0
     wanted = world.documents()
     for seed in range(rounds):
         faults = Faults(choose=at_random(seed, rate))
         with another(world, folder / f"{seed}") as target, faulty(server.address, faults) as address:
             for _ in range(8):
-                ended = run(target.project, env={"AWS_ENDPOINT_URL": address})
+                ended = target.run(AWS_ENDPOINT_URL=address)
                 assert ended.status in (0, 13, 23), ended.stderr[-3000:]
                 counts[f"exit {ended.status}"] += 1
                 if ended.status == 0:
@@ -125,7 +135,7 @@ def test_a_bit_that_flips_on_the_way(server: Server, fast_path: Path) -> None:
     # A file is asked for its footer by the driver, then for footer and data by a worker.
     faults = Faults(choose=in_order([model, footer, footer, data]))
     with faulty(server.address, faults) as address:
-        ended = run(world.project, env={"AWS_ENDPOINT_URL": address})
+        ended = world.run(AWS_ENDPOINT_URL=address)
 
     assert ended.status == 0, ended.stderr
     assert faults.injected == {"flipped-byte": 4}
@@ -177,7 +187,7 @@ def _race(target: InS3, drivers: list[Driver], tally: Counter[str]) -> None:
     for each in ended:
         tally[f"exit {each.status}"] += 1
         tally["no-op"] += "nothing to do" in each.stdout
-    assert run(target.project).status in (0, 14)
+    assert target.run().status in (0, 14)
     assert len(target.store.commits(DATE)) == 1
     assert seen <= {target.store.head(DATE).run}
     assert target.store.verify(DATE).problems == ()
@@ -186,7 +196,7 @@ def _race(target: InS3, drivers: list[Driver], tally: Counter[str]) -> None:
 def pairs(world: InS3, folder: Path, rounds: int, *, seed: int = 3) -> Counter[str]:
     """Run pairs of drivers: of the same plan, of two plans, and with one killed; half of them without the lease."""
     chance, tally = random.Random(seed), Counter[str]()
-    assert run(world.project).status == 0
+    assert world.run().status == 0
     wanted = world.documents()
     for number in range(rounds):
         with another(world, folder / f"pair-{number}") as target:
@@ -194,8 +204,8 @@ def pairs(world: InS3, folder: Path, rounds: int, *, seed: int = 3) -> Counter[s
             kill = {effects.KILL_AT: str(chance.randint(1, 60))} if kind == 2 else {}
             before = without_lease if number % 2 else None
             drivers = [
-                start(target.project, env=kill, before=before),
-                start(target.project, *(OTHER if kind == 1 else ()), before=before),
+                target.start(env=kill, before=before),
+                target.start(*(OTHER if kind == 1 else ()), env={}, before=before),
             ]
             _race(target, drivers, tally)
             if kind != 1:

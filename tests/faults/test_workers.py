@@ -7,9 +7,26 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from driving import DATE, Driver, Project, make_project, metadata, published, run, start, until
+from deadly import DEADLY, DeadlyRegression
+from driving import (
+    DATE,
+    Driver,
+    Project,
+    make_project,
+    metadata,
+    numbered,
+    published,
+    run,
+    same_inputs,
+    start,
+    until,
+    write_project,
+)
 
 PROCESSES = ("run", "--set", "cluster.processes=true", "--set", "cluster.start_minutes=0.5")
 
@@ -25,10 +42,10 @@ def on_workers(log: str, seconds: float, crash: str = "", crash_at: int = -1) ->
     """
     import functools
 
-    from batchscore import run as running
+    from batchscore import gather
 
-    task = functools.partial(noted, running.attempt, log, seconds, crash, crash_at)
-    running.attempt = task
+    task = functools.partial(noted, gather.attempt, log, seconds, crash, crash_at)
+    gather.attempt = task
 
 
 def noted(attempt, log, seconds, crash, crash_at, job, partition):
@@ -238,3 +255,61 @@ def test_a_stopped_run_takes_its_workers_with_it(fast_path: Path):
     assert ended.status == 143
     assert time.monotonic() - begun < 20
     assert left == []
+
+
+def deadly_project(root: Path, *, most: int = 3) -> Project:
+    """Write a project of four partitions whose model crashes over three rows: two in one partition, one in another."""
+    rows, known = 24, np.random.default_rng(7).normal(size=(200, 3))
+    model = DeadlyRegression().fit(known, known.sum(axis=1) > 0)
+    tables = [numbered(number * rows, rows) for number in range(4)]
+    for number, row in ((1, 0), (1, 17), (3, rows - 1)):
+        values = tables[number]["a"].to_pylist()
+        values[row] = DEADLY
+        tables[number] = tables[number].set_column(1, "a", [values])
+    keys = {
+        "partition": {"rows": rows},
+        "rows": {"on_bad": "quarantine", "max_bad_count": most, "max_bad_percent": 10},
+    }
+    features = [{"name": name, "dtype": "float64"} for name in ("a", "b", "c")]
+    return write_project(root, model, features, tables, group_rows=rows, config=keys)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(3000)
+def test_deadly_rows_are_set_aside(fast_path: Path, figures: Callable[..., None]):
+    """Whatever the number of workers, the same three rows are; the rest is published, replayed and explained."""
+    project = deadly_project(fast_path / "project")
+    results = []
+    for workers in (1, 3):
+        with same_inputs(project, fast_path / f"with-{workers}") as other:
+            ended = run(other, *PROCESSES, "--set", f"cluster.workers={workers}", seconds=1200)
+            assert ended.status == 0, ended.stderr[-3000:]
+            results.append(published(other))
+    [one, three] = results
+    aside = pa.concat_tables(
+        [pq.read_table(pa.BufferReader(data)) for name, data in one.items() if "quarantine" in name]
+    )
+    again = [run(other, command) for command in ("verify", "replay")]
+    asked = run(other, "why", aside["id"][0].as_py())
+    figures(workers="1, 3", rows_set_aside=aside.num_rows, exit=0)
+
+    assert one == three
+    assert aside.select(["id", "row_number", "reasons"]).to_pylist() == [
+        {"id": "r-0000024", "row_number": 0, "reasons": ["killed-worker"]},
+        {"id": "r-0000041", "row_number": 17, "reasons": ["killed-worker"]},
+        {"id": "r-0000095", "row_number": 23, "reasons": ["killed-worker"]},
+    ]
+    assert [each.status for each in again] == [0, 0], again[1].stdout + again[1].stderr[-2000:]
+    assert "killed-worker" in asked.stdout
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(1500)
+def test_more_deadly_rows_than_the_budget_end_the_run(fast_path: Path, figures: Callable[..., None]):
+    """As without a quarantine: code 24, and the partition is named."""
+    project = deadly_project(fast_path / "project", most=1)
+    ended = run(project, *PROCESSES, seconds=1200)
+    figures(exit=ended.status)
+
+    assert ended.status == 24, ended.stderr[-3000:]
+    assert ended.told[-3].startswith("error[E-PARTITIONS-KILLED-WORKER]: partition 1 killed 3 workers")

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from servers import ask
 from simulated import DAYS, moment
 
 from batchscore.metrics import CATALOGUE
+from tools.grafana.__main__ import SCHEMA, schema
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "helm" / "batchscore" / "files" / "dashboards"
@@ -37,8 +39,10 @@ def drawn(board: str) -> list[dict[str, Any]]:
 
 def expressions(board: str) -> list[str]:
     """Return all queries of a board."""
-    notes = [note["expr"] for note in BOARDS[board].get("annotations", {}).get("list", ()) if note.get("expr")]
-    return [target["expr"] for panel in drawn(board) for target in panel["targets"]] + notes
+    notes = BOARDS[board].get("annotations", {}).get("list", ())
+    return [query["expr"] for panel in drawn(board) for query in panel["targets"]] + [
+        n["target"]["expr"] for n in notes
+    ]
 
 
 def chosen(expression: str) -> str:
@@ -158,8 +162,17 @@ def test_queries_of_one_table_share_their_rows(ten_weeks: Past) -> None:
 @pytest.mark.timeout(600)
 def test_the_model_change_is_marked(ten_weeks: Past) -> None:
     """The annotation has a value when the model changes, and none a day later."""
-    (note,) = [note for note in BOARDS["pipeline"]["annotations"]["list"] if note.get("expr")]
-    changed = ask(ten_weeks.url, chosen(note["expr"]), time=moment(48, 3))
+    (note,) = BOARDS["pipeline"]["annotations"]["list"]
+    changed = ask(ten_weeks.url, chosen(note["target"]["expr"]), time=moment(48, 3))
 
     assert [series["metric"]["model_version"] for series in changed] == ["1.3.0"]
-    assert ask(ten_weeks.url, chosen(note["expr"]), time=moment(49, 3)) == []
+    assert ask(ten_weeks.url, chosen(note["target"]["expr"]), time=moment(49, 3)) == []
+
+
+@pytest.mark.monitoring
+@pytest.mark.timeout(600)
+def test_the_schema_is_current(require: Callable[[str], str], tmp_path: Path) -> None:
+    """Made anew from Grafana's types, the schema that the dashboards are held to is the same."""
+    require("npm")
+
+    assert schema(tmp_path) == SCHEMA.read_text(encoding="utf-8")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import bad_configs
 import bad_data
 import bad_models
+import bad_rules
 from bad_row import Bad
 
 SECTIONS: dict[str, tuple[Bad, ...]] = {
     "The command line": bad_configs.COMMAND_LINES,
     "The configuration": bad_configs.CONFIGS,
     "The feature schema": bad_configs.SCHEMAS,
+    "Rules and calibration": bad_rules.ROWS,
     "The model": bad_models.ROWS,
     "The snapshot's columns": bad_data.COLUMNS,
     "The snapshot's rows": bad_data.VALUES,

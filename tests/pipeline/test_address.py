@@ -209,9 +209,9 @@ def slow_tasks() -> None:
     """Have the tasks take their time on the workers, who do not share this process."""
     import functools
 
-    from batchscore import run as running
+    from batchscore import gather
 
-    running.attempt = functools.partial(late, running.attempt)
+    gather.attempt = functools.partial(late, gather.attempt)
 
 
 def late(attempt, job, partition):

@@ -49,18 +49,18 @@ def project_of(kind: str, root: Path, *, group_rows: int = ROWS, rows: int | Non
 
 def tangled(chunk: int, seed: int) -> None:
     """Hand out `chunk` tasks at a time, and let them take random times, so that they end in another order."""
-    from batchscore import run as running
+    from batchscore import gather
     from batchscore.cluster import threads
 
     original, chance = threads.chunks, random.Random(seed)
     threads.chunks = lambda partitions, _: original(partitions, chunk)
-    attempt = running.attempt
+    attempt = gather.attempt
 
     def late(job, partition):
         time.sleep(chance.uniform(0, 0.03))
         return attempt(job, partition)
 
-    running.attempt = late
+    gather.attempt = late
 
 
 def variants() -> list[tuple[str, dict[str, object]]]:
@@ -156,10 +156,10 @@ def interpreted(project: Project, argv: list[str], env: dict[str, str]) -> int:
 
 def call_on_whole_batches() -> None:
     """The broken twin: call the model on as many rows as there are."""
-    from batchscore import infer
+    from batchscore.model.preparation import Preparation
 
-    original = infer._block
-    infer._block = lambda model, rows, _: original(model, rows, rows.num_rows)
+    original = Preparation.block
+    Preparation.block = lambda self, rows, _: original(self, rows, rows.num_rows)
 
 
 @pytest.mark.timeout(200)

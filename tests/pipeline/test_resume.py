@@ -9,7 +9,7 @@ import pytest
 from driving import DATE, KILLED, Project, finished_partitions, make_project, metadata, published, run, same_inputs
 from storing import published_as_a_reader_sees, snapshot
 
-from batchscore import score
+from batchscore import store
 
 
 def crash_at(project: Project, point: int, wanted: dict[str, bytes], partitions: int) -> bool:
@@ -76,8 +76,8 @@ def test_kill_at_every_side_effect_of_forty_partitions(fast_path: Path, figures:
 
 def _forget_the_record() -> None:
     """The broken twin: a worker that does not look for the record of its partition."""
-    original = score.WorkFolder.report
-    score.WorkFolder.report = lambda self, index: None  # type: ignore[method-assign]
+    original = store.WorkFolder.report
+    store.WorkFolder.report = lambda self, index: None  # type: ignore[method-assign]
     assert original is not None
 
 

@@ -1,8 +1,10 @@
 import io
+import json
 import os
 import pickle
 import struct
 import sys
+import zipfile
 import zlib
 
 import joblib
@@ -15,7 +17,7 @@ from made_models import MIXED_KINDS, dumped, fitted
 from skl2onnx import to_onnx
 
 from batchscore.errors import ModelError
-from batchscore.model import unfold
+from batchscore.model import archive, unfold
 from batchscore.model.inspect import inspect
 from batchscore.model.trust import needs_review
 
@@ -118,6 +120,53 @@ def test_a_canary_stays_silent_and_is_shown(song, protocol):
     assert found.review == ("posix.system",)
     pickle.loads(content)
     assert song.exists()
+
+
+def zipped(members):
+    """Return an archive of these members, compressed."""
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return sink.getvalue()
+
+
+ARRAY = {
+    "__class__": "ndarray",
+    "__module__": "numpy",
+    "__loader__": "NdArrayNode",
+    "type": "numpy",
+    "file": "0.npy",
+    "__id__": 1,
+}
+
+
+def test_a_zip_bomb_is_defused(monkeypatch):
+    """An archive that declares too much is not unfolded; a huge array is told by its shape and never read."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": (1 << 40,)})
+    schema = json.dumps({**ARRAY, "_skops_version": "0.16", "protocol": 2}).encode()
+    bomb = zipped({"schema.json": schema, "0.npy": header.getvalue() + bytes(1 << 24)})
+    found = inspect("m.skops", bomb)
+    monkeypatch.setattr(archive, "MAX_BYTES", 1 << 20)
+
+    assert len(bomb) < 1 << 20
+    assert found.types == ("numpy.ndarray",)
+    with pytest.raises(ModelError, match="unfolds to 16"):
+        inspect("m.skops", bomb)
+    monkeypatch.undo()
+    monkeypatch.setattr(archive, "SCHEMA_BYTES", 1 << 10)
+    with pytest.raises(ModelError, match=r"its schema\.json"):
+        inspect("m.skops", zipped({"schema.json": b" " * (1 << 11)}))
+
+
+def test_a_file_that_skops_refuses_is_told_all_the_same():
+    """A node that no loader knows: every type stands under review, and the note says that skops will not load it."""
+    evil = {"__class__": "system", "__module__": "os", "__loader__": "EvilNode", "__id__": 1}
+    found = inspect("m.skops", zipped({"schema.json": json.dumps({**evil, "_skops_version": "0.16", "protocol": 2})}))
+
+    assert found.review == ("os.system",)
+    assert found.notes[0].startswith("skops refuses the file: ")
 
 
 @pytest.mark.parametrize("compress", [0, ("zlib", 1)])

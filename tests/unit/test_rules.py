@@ -464,15 +464,34 @@ def test_rules_are_data():
 
 
 def test_why_shows_every_rules_outcome():
-    """Also of rules that an earlier one kept from acting."""
+    """Also of a rule that an earlier one keeps from acting, with the row's value and what was asked of it."""
     section = options({**HUB, "then": {"prediction": 0.0}}, LATE)
     decider = build(section, None, Model(), TYPES, read=no_file)
-    held = decider.matches(SCORES, rows())
+    held = [
+        {rule.name: rule.holds for rule in decider.tests(SCORES[at : at + 1], rows().slice(at, 1))} for at in range(5)
+    ]
+    [hub, late] = decider.tests(SCORES[3:4], rows().slice(3, 1))
 
-    assert {name: mask.tolist() for name, mask in held.items()} == {
-        "hub": [True, False, False, True, False],
-        "late": [False, False, True, True, True],
-    }
+    assert [row["hub"] for row in held] == [True, False, False, True, False]
+    assert [row["late"] for row in held] == [False, False, True, True, True]
+    assert hub.conditions[0].column == HUB["when"][0]["column"]
+    assert all(each.holds for each in (*hub.conditions, *late.conditions))
+
+
+@pytest.mark.parametrize("count", [1, 16, 17, 62])
+def test_many_rules_are_told_apart(count):
+    """The `rule` column joins those that held, for any number of rules that may be given."""
+    every = [
+        {"name": f"r{at}", "when": [{"column": "prediction", "at_least": at / count}], "then": {}}
+        for at in range(count)
+    ]
+    made = decide(options(*every, match="all"))
+    wanted = [
+        ";".join(f"r{at}" for at in range(count) if score >= at / count) or None
+        for score in made.columns["prediction"].to_pylist()
+    ]
+
+    assert made.columns["rule"].to_pylist() == wanted
 
 
 @settings(max_examples=60, deadline=None)

@@ -196,7 +196,7 @@ def _fast(board: Board) -> None:
         lines(
             "Seconds per million rows",
             "Wall time over scored rows: a big day is not slow.",
-            "s",
+            "suffix:s",
             [(f"1e6 * pipeline:batchscore_seconds_per_row:last{{{ONE}}}", "seconds")],
         ),
         lines(

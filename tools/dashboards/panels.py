@@ -158,15 +158,24 @@ class Board:
 
     def annotate(self, title: str, expression: str, colour: str, text: str) -> None:
         """Mark moments at which `expression` has a value."""
+        asked = prometheus.Dataquery().ref_id("Anno").expr(expression).editor_mode(query.QueryEditorMode.CODE)
         note = dashboard.AnnotationQuery().name(title).datasource(SOURCE).enable(True).icon_color(colour)  # noqa: FBT003
-        self._builder = self._builder.annotation(note.expr(expression).title_format(text))
+        self._builder = self._builder.annotation(note.target(asked).title_format(text))
 
     def text(self) -> str:
-        """Return the dashboard as JSON, with ids in reading order: the SDK gives every row the id 0."""
+        """Return the dashboard as JSON, less what the SDK adds that Grafana does not know.
+
+        Ids are in reading order, as the SDK gives every row the id 0. An interval's keys go from the variables that
+        are none, and a table's footer from the options: Grafana has it among the fields since version 12.
+        """
         content = json.loads(json.dumps(self._builder.build(), cls=JSONEncoder))
         everything = [inner for panel in content["panels"] for inner in (panel, *panel.get("panels", ()))]
         for place, panel in enumerate(everything, 1):
             panel["id"] = place
+            panel.get("options", {}).pop("footer", None)
+        for variable in content["templating"]["list"]:
+            for key in ("auto", "auto_count", "auto_min"):
+                del variable[key]
         return json.dumps(content, indent=2, sort_keys=True) + "\n"
 
     def _place(self, width: int, height: int) -> model.GridPos:
@@ -188,5 +197,5 @@ def datasource() -> dashboard.DatasourceVariable:
 def chooser(label: str, title: str, metric: str) -> dashboard.QueryVariable:
     """Return the variable that picks a label's value."""
     text = f"label_values({metric}, {label})"
-    variable = dashboard.QueryVariable(label).label(title).query(text).definition(text).datasource(SOURCE)
+    variable = dashboard.QueryVariable(label).label(title).query(text).datasource(SOURCE)
     return variable.refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED).sort(model.VariableSort.ALPHABETICAL_ASC)

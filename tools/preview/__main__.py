@@ -77,7 +77,7 @@ def _bundle(folder: Path) -> Path:
 def _answers(board: dict[str, Any], url: str) -> dict[str, Any]:
     """Return all that the page needs: the dashboard, and what Prometheus answers to its queries."""
     panels = [panel for panel in board["panels"] if panel["type"] != "row"]
-    notes = [note for note in board.get("annotations", {}).get("list", ()) if note.get("expr")]
+    notes = board.get("annotations", {}).get("list", ())
     return {
         "board": board,
         "theme": "light",
@@ -108,7 +108,7 @@ def _filled(expression: str) -> str:
 
 def _marks(note: dict[str, Any], url: str) -> list[dict[str, Any]]:
     """Return the moment at which each annotation begins."""
-    series = ask(url, _filled(note["expr"]), start=BEGIN, end=END, step=900)
+    series = ask(url, _filled(note["target"]["expr"]), start=BEGIN, end=END, step=900)
     return [{"time": float(one["values"][0][0]), "color": note["iconColor"]} for one in series]
 
 

@@ -16,10 +16,11 @@ from batchscore import text
 from batchscore.cluster.due import due_job
 from batchscore.config import RunConfig
 from batchscore.errors import UsageError
+from batchscore.gather import Progress
 from batchscore.history import last_tick_before, scheduled_date
 from batchscore.logs import logger
 from batchscore.metrics import RunType
-from batchscore.run import Progress, Request
+from batchscore.run import Request
 from batchscore.store import Commit, Store, holder
 from batchscore.text import Answer
 

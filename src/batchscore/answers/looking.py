@@ -14,7 +14,7 @@ from batchscore.config import RunConfig, load_config
 from batchscore.judge import baseline_of, volume_record
 from batchscore.plan import differences
 from batchscore.run import look_at_output
-from batchscore.store import Store
+from batchscore.store import Published, Store
 from batchscore.text import Answer
 
 
@@ -132,7 +132,7 @@ def _state(store: Store, checked: Checked) -> dict[str, Any]:
     if head is None:
         resumed = f", of which {finished} partitions are finished already" if finished else ""
         return {"action": "publish", "text": f"nothing exists at the target: revision 1 to publish{resumed}"}
-    if head.input_id == checked.plan.input_id:
+    if head.input_id == checked.plan.input_id or store.is_extended(head, checked.plan):
         return {
             "action": "none",
             "text": f"published already from the same inputs, as revision {head.number}: nothing to do",
@@ -149,39 +149,32 @@ def _state(store: Store, checked: Checked) -> dict[str, Any]:
 def _ledger_rows(store: Store, day: str) -> Iterator[dict[str, Any]]:
     commits = store.commits(day)
     for commit in commits:
-        published = store.published(day, commit.number)
-        summary, metadata = published.document("summary_metrics.json"), published.document("metadata.json")
-        yield {
-            "date": day,
-            "revision": commit.number,
-            "state": "published" if commit is commits[-1] else "replaced",
-            "rows": summary["rows"]["scored"],
-            "flagged": summary["rows"]["flagged"],
-            "rejected": summary["rows"]["rejected"],
-            "seconds": metadata["execution_time_sec"],
-            "model": metadata["model_version"],
-            "run_type": commit.run_type,
-            "by": commit.by,
-            "reason": commit.reason,
-        }
+        yield _numbers(Published(store.root, commit), "published" if commit is commits[-1] else "replaced")
 
 
 def _held_rows(store: Store, day: str) -> Iterator[dict[str, Any]]:
     for held in store.held(day):
         if held.state == "open":
-            yield {
-                "date": day,
-                "revision": None,
-                "state": "held",
-                "rows": None,
-                "flagged": None,
-                "rejected": None,
-                "seconds": None,
-                "model": None,
-                "run_type": held.commit.run_type,
-                "by": held.commit.by,
-                "reason": held.why,
-            }
+            yield {**_numbers(Published(store.root, held.commit), "held"), "revision": None, "reason": held.why}
+
+
+def _numbers(published: Published, state: str) -> dict[str, Any]:
+    """Return what is listed of a run, published or held."""
+    commit = published.commit
+    summary, metadata = published.document("summary_metrics.json"), published.document("metadata.json")
+    return {
+        "date": commit.date,
+        "revision": commit.number,
+        "state": state,
+        "rows": summary["rows"]["scored"],
+        "flagged": summary["rows"]["flagged"],
+        "rejected": summary["rows"]["rejected"],
+        "seconds": metadata["execution_time_sec"],
+        "model": metadata["model_version"],
+        "run_type": commit.run_type,
+        "by": commit.by,
+        "reason": commit.reason,
+    }
 
 
 def _workers(config: RunConfig) -> str:

@@ -40,9 +40,11 @@ def replay(config_files: Sequence[str], given_date: str, overrides: Sequence[str
     from batchscore.prove import replay as replay_run
 
     config = load_config(config_files, overrides)
-    published = look_at_output(config).published(parse_day(given_date).isoformat(), revision)
+    store = look_at_output(config)
+    published = store.published(parse_day(given_date).isoformat(), revision)
     with shown_progress() as progress:
-        found = replay_run(request_of(config, given_date), published, time.time, progress)
+        found = replay_run(request_of(config, given_date), store, published, time.time, progress)
+    base = f"; {found.taken_over} more are those of an earlier revision" if found.taken_over else ""
     causes = [f"  the plan differs in {cause}" for cause in found.causes]
     document = {**asdict(found), "same": found.mismatch is None}
     if found.mismatch is None:
@@ -51,7 +53,9 @@ def replay(config_files: Sequence[str], given_date: str, overrides: Sequence[str
             if found.same_bytes == found.parts
             else f"in every value ({found.parts - found.same_bytes} parts are other bytes)"
         )
-        return Answer(text="\n".join([f"SAME {given_date}: {found.parts} parts, {proven}", *causes]), document=document)
+        return Answer(
+            text="\n".join([f"SAME {given_date}: {found.parts} parts, {proven}{base}", *causes]), document=document
+        )
     first = found.mismatch
     lines = [
         (

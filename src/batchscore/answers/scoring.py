@@ -24,9 +24,11 @@ from batchscore.answers.asking import (
 from batchscore.backfill import Filled, due_dates, guarded, in_own_process
 from batchscore.backfill import backfill as run_dates
 from batchscore.check import check_date
-from batchscore.config import load_config
+from batchscore.config import RunConfig, load_config
 from batchscore.errors import UsageError
-from batchscore.run import Request, open_output, run_privately
+from batchscore.gather import job_of, score_all
+from batchscore.rescoring import rescore_quarantine as rescore_rows
+from batchscore.run import Request, Result, check_totals, open_output, private_execution, publish_privately
 from batchscore.run import run as run_date
 from batchscore.store import holder
 from batchscore.telling import tell_released
@@ -62,6 +64,39 @@ def run(
     )
     with shown_progress() as progress:
         result = run_date(request, time.time, progress)
+    nothing_new = f"{given_date} is published already, from the same inputs (revision {result.commit.number})"
+    return _result_answer(config_files, config, result, nothing_new)
+
+
+def rescore_quarantine(
+    config_files: Sequence[str],
+    given_date: str,
+    overrides: Sequence[str],
+    *,
+    source: str | None,
+    reason: str | None,
+    by: str | None,
+) -> Answer:
+    """Score the rows that a published date set aside, and publish a revision that adds them."""
+    config = load_config(config_files, overrides)
+    if source is not None and {"{", "}"} & set(source):
+        raise UsageError(f"--from {source!r} holds a brace", slug="FROM", remedy="name a file or a folder as it is")
+    request = replace(request_of(config, given_date), run_type="manual", by=by or login(), reason=reason)
+    with shown_progress() as progress:
+        result = rescore_rows(request, source, time.time, progress)
+    nothing_new = " and ".join(result.warnings)
+    answer = _result_answer(config_files, config, replace(result, warnings=()), nothing_new)
+    if result.status == "unchanged":
+        return answer
+    rows = answer.document["metadata"]["rescored"]["rows"]
+    told = (
+        f"rescored {rows['scored']:,} of the {rows['aside']:,} rows that revision {result.commit.number - 1} set aside;"
+        f" {rows['still_aside']:,} stay set aside"
+    )
+    return replace(answer, text=f"{told}\n\n{answer.text}")
+
+
+def _result_answer(config_files: Sequence[str], config: RunConfig, result: Result, nothing_new: str) -> Answer:
     store = open_output(config)
     answer = published_answer(config_files, config, store, result.commit)
     resumed = (
@@ -69,14 +104,7 @@ def run(
         if result.reused
         else []
     )
-    already = (
-        [
-            f"{given_date} is published already, from the same inputs (revision {result.commit.number}): nothing to do",
-            "",
-        ]
-        if result.status == "unchanged"
-        else []
-    )
+    already = [f"{nothing_new}: nothing to do", ""] if result.status == "unchanged" else []
     notes = [f"note: {warning}" for warning in result.warnings] if already else []
     return Answer(
         text="\n".join([*already, *notes, *resumed, answer.text]),
@@ -91,8 +119,12 @@ def limited(config_files: Sequence[str], given_date: str, overrides: Sequence[st
     config = load_config(config_files, overrides)
     checked = check_date(config, parse_day(given_date))
     tried = replace(checked, plan=checked.plan.limited(limit))
+    request = request_of(config, given_date)
     with private_store() as store, shown_progress() as progress:
-        published = run_privately(request_of(config, given_date), tried, store, time.time, progress)
+        execution = private_execution(request, time.time)
+        totals = score_all(tried, job_of(tried, store, request.run_id), execution, progress)
+        check_totals(tried, store, totals)
+        published = publish_privately(request, tried, totals, store, execution)
         summary, table = published.document("summary_metrics.json"), published.table()
     shown = table.slice(0, 10).to_pylist()
     rows = summary["rows"]

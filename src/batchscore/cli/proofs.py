@@ -56,6 +56,19 @@ def replay(config: Configs, date: Date, overrides: Overrides = None, revision: R
 
 
 @command()
+def why(
+    config: Configs,
+    row: Annotated[str, typer.Argument(metavar="ID", help="The row's id.")],
+    date: Date,
+    revision: Revision = None,
+) -> Answer:
+    """Tell where a row came from, what the model received, what decided; score it again and compare."""
+    from batchscore import answers
+
+    return answers.why(config, date, row, revision)
+
+
+@command()
 def report(
     config: Configs,
     date: OptionalDate = None,

@@ -53,6 +53,23 @@ def run(
 
 
 @command()
+def rescore_quarantine(
+    config: Configs,
+    date: Date,
+    overrides: Overrides = None,
+    source: Annotated[
+        str | None, typer.Option("--from", help="A parquet file or folder with mended rows; default: the snapshot.")
+    ] = None,
+    reason: Reason = None,
+    by: By = None,
+) -> Answer:
+    """Score only the rows that a date set aside, after schema or source was mended; publish the next revision."""
+    from batchscore import answers
+
+    return answers.rescore_quarantine(config, date, overrides or [], source=source, reason=reason, by=by)
+
+
+@command()
 def release(config: Configs, date: Date, reason: RequiredReason, by: By = None) -> Answer:
     """Publish the newest held run of a date, exactly as it was scored."""
     from batchscore import answers

@@ -91,6 +91,20 @@ class Workers(Protocol):
             PartitionsFailed: When a partition killed its workers, or the deadline passed.
         """
 
+    def try_alone(
+        self, task: Callable[[Partition], ResultT | BatchscoreError], partition: Partition, *, surely: bool
+    ) -> ResultT | BatchscoreError | None:
+        """Run `task` over one partition while nothing else runs, and return None when its worker died of it.
+
+        Args:
+            task: Returns its error instead of raising it.
+            partition: The partition.
+            surely: Whether `task_deaths` workers may die of something else; otherwise the first death counts.
+
+        Raises:
+            NoCluster: When the workers or the scheduler are gone and do not come back in time.
+        """
+
 
 def connect(options: ClusterOptions, partitions: Sequence[Partition]) -> AbstractContextManager[Workers]:
     """Return the workers that `options` describe; leaving the context removes what it launched.

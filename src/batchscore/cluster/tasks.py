@@ -114,6 +114,21 @@ class Distributed:
             else:
                 return
 
+    def try_alone(
+        self, task: Callable[[Partition], ResultT | BatchscoreError], partition: Partition, *, surely: bool
+    ) -> ResultT | BatchscoreError | None:
+        """See `Workers.try_alone`."""
+        try:
+            before = None if surely else self._client.run_on_scheduler(_allow_deaths, 0)
+            [(_, result, _)] = self._results(task, [partition])
+            if before is not None:
+                self._client.run_on_scheduler(_allow_deaths, before)
+        except _NO_WORKERS as error:
+            raise self._no_workers(1) from error
+        except _LOST as error:
+            self._recover(error, {partition.index: partition}, 0)
+        return None if isinstance(result, KilledWorker) else result
+
     def _recover(self, error: BaseException, missing: dict[int, Partition], left: int) -> None:
         if not left:
             raise NoCluster(
@@ -236,6 +251,13 @@ class Distributed:
             slug="NO-WORKERS",
             remedy="start workers and run the same command again: finished partitions are not scored again",
         )
+
+
+def _allow_deaths(deaths: int, dask_scheduler: Any = None) -> int:
+    """Set, on the scheduler, how many workers may die over one task; return what it was before."""
+    before: int = dask_scheduler.allowed_failures
+    dask_scheduler.allowed_failures = deaths
+    return before
 
 
 def _killed(partition: Partition, error: KilledWorker) -> PartitionsFailed:

@@ -44,6 +44,16 @@ class Threads:
         for chunk in chunks(partitions, self.count * TASKS_PER_WORKER):
             _run_chunk(self._pool, _Guarded(task), chunk, take)
 
+    def try_alone(
+        self,
+        task: Callable[[Partition], ResultT | BatchscoreError],
+        partition: Partition,
+        *,
+        surely: bool,  # noqa: ARG002 - no thread dies alone
+    ) -> ResultT | BatchscoreError | None:
+        """See `Workers.try_alone`: a task that kills its thread takes this process along."""
+        return task(partition)
+
 
 class _Guarded:
     """A task that is skipped once a partition of a lower index has failed."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from batchscore.errors import ModelError
 from batchscore.model.golden import check_golden, golden_sample
@@ -83,6 +83,10 @@ class LoadedModel(Protocol):
     @property
     def facts(self) -> Mapping[str, Any]:
         """What the model says of itself, for the record: library versions, estimator tree, number of features."""
+
+    @property
+    def takes(self) -> Literal["matrix", "frame"]:
+        """What the whole model is given: a float64 matrix, or a pandas frame typed by the schema."""
 
     def block(self, rows: pa.Table, block_rows: int) -> Any:
         """Return what `predict` takes, of exactly `block_rows` rows: the given ones, and the last one repeated."""

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-import numpy as np
-
 from batchscore.errors import ModelError
+from batchscore.model.archive import read_skops
 from batchscore.model.inert import Contents, read_pickle
-from batchscore.model.placeholders import Array, Damaged, Made, Name, Pairs, array_values
+from batchscore.model.placeholders import Array, Damaged, Made, Pairs, array_values
 from batchscore.model.trust import needs_review
 from batchscore.model.unfold import decompressed
 
 _DEPTH = 40
 _NODES = 400
 """A tree of more estimators than this is cut short; a hostile one may contain itself."""
-_MANY = 1 << 20
-"""Arrays of more values than this are not shown."""
 _TEXT = 4_000
 """Longer texts are cut."""
 
@@ -123,54 +118,31 @@ def _of_joblib(path: str, content: bytes) -> dict[str, Any]:
 
 
 def _of_skops(path: str, content: bytes) -> dict[str, Any]:
-    from batchscore.model.skops import untrusted_types
-
-    found = Contents()
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        schema = json.loads(archive.read("schema.json"))
-        found.root = _node(schema, archive, found, 0)
+    try:
+        found, version = read_skops(content)
+    except Damaged as error:
+        raise _unreadable(path, str(error)) from error
     facts = _facts(found)
-    version = {"skops": str(schema.get("_skops_version", "unknown"))}
+    review, notes = _skops_review(path, content, facts["types"])
     return {
         "compression": None,
         **facts,
-        "libraries": {**facts["libraries"], **version},
-        "review": tuple(untrusted_types(path, content)),
+        "libraries": {**facts["libraries"], "skops": version},
+        "review": review,
+        "notes": (*facts["notes"], *notes),
     }
 
 
-def _node(node: Any, archive: zipfile.ZipFile, found: Contents, depth: int) -> Any:
-    """Turn a node of skops' schema into the placeholder that a pickle would have given."""
-    if not isinstance(node, dict) or "__loader__" not in node:
-        return None
-    loader, content = node["__loader__"], node.get("content")
-    name = Name(str(node.get("__module__")), str(node.get("__class__")))
-    found.names.add(str(name))
-    if loader == "JsonNode":
-        return json.loads(content) if isinstance(content, str) else None
-    if loader == "NdArrayNode":
-        return _skops_array(node, archive, found, depth)
-    inner: list[Any] = []
-    if isinstance(content, list):
-        inner = [_node(part, archive, found, depth + 1) for part in content]
-    elif isinstance(content, dict) and "__loader__" in content:
-        inner = [_node(content, archive, found, depth + 1)]
-    elif isinstance(content, dict):
-        inner = [(key, _node(part, archive, found, depth + 1)) for key, part in content.items()]
-    if loader == "DictNode":
-        return Pairs(inner)
-    if loader in ("ListNode", "TupleNode"):
-        return inner if loader == "ListNode" else tuple(inner)
-    return Made(name, state=inner[0] if len(inner) == 1 and isinstance(inner[0], Pairs) else Pairs())
+def _skops_review(path: str, content: bytes, types: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the types that need trust; all of them, and a note, when skops itself refuses to look at the file."""
+    from batchscore.model.skops import untrusted_types
 
-
-def _skops_array(node: dict[str, Any], archive: zipfile.ZipFile, found: Contents, depth: int) -> Array:
-    if node.get("type") == "numpy":
-        values = np.load(io.BytesIO(archive.read(str(node["file"]))), allow_pickle=False)
-        return Array(values.shape, values.ravel().tolist() if values.size <= _MANY else None)
-    parts = _node(node["content"], archive, found, depth + 1) if isinstance(node.get("content"), dict) else None
-    listed = [_node(part, archive, found, depth + 1) for part in node["content"]] if parts is None else list(parts)
-    return Array((len(listed),), listed)
+    try:
+        return tuple(untrusted_types(path, content)), ()
+    except ModelError as error:
+        if error.slug == "LIBRARY-MISSING":
+            raise
+        return types, (f"skops refuses the file: {error.message.rpartition(': ')[2]}",)
 
 
 def _of_onnx(path: str, content: bytes) -> dict[str, Any]:

@@ -50,6 +50,11 @@ class PreparedModel:
         return self.original.schema
 
     @property
+    def takes(self) -> Literal["matrix", "frame"]:
+        """What the whole pipeline is given."""
+        return self.original.takes
+
+    @property
     def output(self) -> Output:
         """What the scores are."""
         return self.original.output

@@ -13,7 +13,7 @@ from batchscore.errors import ConfigError
 from batchscore.postprocess.calibration import Curve, load_curve
 from batchscore.postprocess.check import check_options, columns_used, is_probability, rule_types
 from batchscore.postprocess.options import CalibrationOptions, PostprocessOptions, SegmentOptions
-from batchscore.rules import CompiledRules, Outcome, Rows, compile_rules
+from batchscore.rules import CompiledRules, Outcome, Rows, RuleTest, compile_rules, tell_rules
 from batchscore.rules.tables import Read
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Decider",
     "Decisions",
     "PostprocessOptions",
+    "RuleTest",
     "SegmentOptions",
     "build",
     "check_options",
@@ -116,15 +117,20 @@ class Decider:
         columns |= {} if outcome is None else outcome.columns
         return Decisions(columns=columns, flagged_rows=flagged, counts=counts)
 
-    def matches(self, scores: np.ndarray, table: pa.Table) -> dict[str, np.ndarray]:
-        """Return per rule where its conditions hold, whatever the other rules do: what `why` shows."""
+    def tests(self, scores: np.ndarray, table: pa.Table) -> tuple[RuleTest, ...]:
+        """Return every rule with its conditions on one row, whatever the other rules do.
+
+        Args:
+            scores: Shape `(1, n_scores)`.
+            table: The row's columns that rules look at.
+        """
         if self.rules is None:
-            return {}
+            return ()
         labels = _label_indexes(scores, self.model)
         columns = {} if labels is None else {"label": _label_column(labels, self.model.classes)}
         raw = None if self.model.output == "class" else raw_prediction(scores, self.model)
         rows = self._rows(columns, raw, None if raw is None else self._transformed(raw), table, len(scores))
-        return {rule.name: held for rule, held in zip(self.rules.rules, self.rules.matches(rows), strict=True)}
+        return tell_rules(self.rules.rules, rows)
 
     def thresholds(self, table: pa.Table, n_rows: int) -> np.ndarray | None:
         """Return each row's threshold, of shape `(n_rows,)`; None when there is none."""

@@ -57,7 +57,7 @@ def check_options(
         calibration: The section `calibration`.
         output: The model's output.
         types: Features and passthrough columns with their types in the words of the feature schema; None where the
-            type is not known yet.
+            type is not known yet, and None altogether where the columns are not: then no rule is checked.
         classes: The labels of the model's classes; None before the model is opened.
 
     Raises:
@@ -70,6 +70,8 @@ def check_options(
     for name in (options.flag, options.review):
         if name in known:
             raise _refusal(f"postprocess names a column '{name}', which the snapshot has too", "COLUMN")
+    if types is None:
+        return
     check_rules(
         options.rules,
         rule_types(known, output, classes),

@@ -8,6 +8,8 @@ from batchscore.preprocess.rejects import (
     check_budget,
     check_ids,
     locate,
+    most_bad,
+    numbers_of,
     quarantine_table,
 )
 from batchscore.preprocess.rows import REASONS, Finding, RowCheck, cast, check_rows, merge_checks
@@ -28,6 +30,8 @@ __all__ = [
     "extra_columns",
     "locate",
     "merge_checks",
+    "most_bad",
+    "numbers_of",
     "quarantine_table",
     "raise_violations",
 ]

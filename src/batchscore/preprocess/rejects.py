@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -51,6 +51,16 @@ def locate(partition: Partition, rows: Sequence[int] | Rows) -> tuple[tuple[str,
     return tuple(found)
 
 
+def numbers_of(partition: Partition, places: Mapping[str, Sequence[int]]) -> npt.NDArray[np.int64]:
+    """Return the numbers within a partition of rows that are given by file and number in the file, ascending."""
+    found, start = [np.empty(0, np.int64)], 0
+    for fragment in partition.fragments:
+        rows = np.asarray(places.get(fragment.path, ()), np.int64) - fragment.first_row
+        found.append(rows[(rows >= 0) & (rows < fragment.rows)] + start)
+        start += fragment.rows
+    return np.sort(np.concatenate(found))
+
+
 def bad_rows_error(check: RowCheck, partition: Partition) -> ContractError:
     """Return the error of `rows.on_bad: fail`: the first bad rows, the reasons and their counts, and no values.
 
@@ -77,6 +87,11 @@ def bad_rows_error(check: RowCheck, partition: Partition) -> ContractError:
         counts=counts,
         columns=sorted({finding.column for finding in check.findings}),
     )
+
+
+def most_bad(options: RowsOptions, rows: int) -> int:
+    """Return how many of `rows` rows the budget allows to be bad."""
+    return min(options.max_bad_count, int(options.max_bad_percent * rows // 100))
 
 
 def check_budget(bad: int, read: int, counts: dict[str, int], options: RowsOptions) -> None:
@@ -144,16 +159,20 @@ def quarantine_table(
 
     Returns:
         One row per bad row, in row order: the id under its own name and type, source file, row number (counted from
-        0 in the file), all reason codes, and of each offending column its name and the original value as text.
+        0 in the file), all reason codes, and of each offending column its name and the original value as text; a row
+        that killed workers has no such column.
     """
     bad = check.bad_rows
     position = {int(row): index for index, row in enumerate(bad)}
     reasons: list[set[str]] = [set() for _ in bad]
     values: list[dict[str, str | None]] = [{} for _ in bad]
     for finding in check.findings:
+        for row in finding.rows.tolist():
+            reasons[position[row]].add(finding.reason)
+        if not finding.column:
+            continue
         column = table.column(finding.column).take(pa.array(finding.rows - first_row, pa.int64()))
         for row, text in zip(finding.rows.tolist(), _texts(column), strict=True):
-            reasons[position[row]].add(finding.reason)
             values[position[row]][finding.column] = text
     places = locate(partition, bad)
     ids = table.column(id_column).take(pa.array(bad - first_row, pa.int64()))

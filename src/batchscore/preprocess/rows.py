@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +18,9 @@ import pyarrow.compute as pc
 from batchscore.blocks import ARROW_TYPES
 from batchscore.schema import Feature, FeatureSchema
 
-Reason = Literal["null", "not-finite", "below-min", "above-max", "not-in-categories", "cast-loss"]
-REASONS: tuple[Reason, ...] = ("null", "not-finite", "below-min", "above-max", "not-in-categories", "cast-loss")
-"""The reason codes that `check_rows` gives."""
+Reason = Literal["null", "not-finite", "below-min", "above-max", "not-in-categories", "cast-loss", "killed-worker"]
+REASONS: tuple[Reason, ...] = get_args(Reason)
+"""Why a row is set aside: what `check_rows` finds in a column, and `killed-worker`, which no column tells."""
 
 Rows: TypeAlias = npt.NDArray[np.int64]
 
@@ -32,7 +32,7 @@ class Finding:
     reason: Reason
     """The reason code."""
     column: str
-    """The column's name."""
+    """The column's name; empty when no column is to blame."""
     rows: Rows
     """Row numbers, ascending."""
 

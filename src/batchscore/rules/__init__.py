@@ -12,14 +12,17 @@ from batchscore.rules.check import check_rules, family, value_problem
 from batchscore.rules.options import Condition, Lookup, Rule, Then, Value
 from batchscore.rules.rows import Rows
 from batchscore.rules.tables import Sha256, read_table
+from batchscore.rules.told import ConditionTest, RuleTest, tell_rules
 
 __all__ = [
     "CompiledRules",
     "Condition",
+    "ConditionTest",
     "Lookup",
     "Outcome",
     "Rows",
     "Rule",
+    "RuleTest",
     "Sha256",
     "Then",
     "Value",
@@ -27,5 +30,6 @@ __all__ = [
     "compile_rules",
     "family",
     "read_table",
+    "tell_rules",
     "value_problem",
 ]

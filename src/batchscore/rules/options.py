@@ -49,6 +49,16 @@ class Condition(Section):
             raise ValueError(f"tests nothing of '{self.column}'; give one of {', '.join((*COMPARISONS, *SETS))}, null")
         return self
 
+    @property
+    def words(self) -> str:
+        """What the condition asks for, in its own keys."""
+        keys = (*COMPARISONS, *SETS, "null")
+        given = {key: value for key in keys if (value := getattr(self, key)) is not None}
+        return ", ".join(
+            f"{key} {', '.join(map(str, value)) if isinstance(value, tuple) else str(value).lower() if isinstance(value, bool) else value}"
+            for key, value in given.items()
+        )
+
     def tests(self) -> Iterator[tuple[str, Value]]:
         """Yield (key, value) of every value that the column is compared with."""
         for key in COMPARISONS:

@@ -168,6 +168,10 @@ class Store:
         """Say where a date stands before anything is scored: `settle.settle`."""
         return settle.settle(self.root, plan, republish=republish)
 
+    def is_extended(self, commit: Commit, plan: Plan) -> bool:
+        """Whether a commit is what the plan would publish, and rows set aside besides: `settle.is_extended`."""
+        return settle.is_extended(self.root, commit, plan)
+
     def lease(self, date: str, me: Holder) -> AbstractContextManager[None]:
         """Hold a date while a block runs: `lease.leased`."""
         return lease.leased(self.root, date, me)

@@ -90,6 +90,11 @@ def work_ids(date: str, plan_id: str, index: int) -> str:
     return f"{work(date, plan_id)}/part-{index:05d}.ids"
 
 
+def work_list(date: str, plan_id: str, sha256: str) -> str:
+    """Return the key of the ids that a plan is limited to, named by its content."""
+    return f"{work(date, plan_id)}/only-{sha256[:16]}.parquet"
+
+
 def record_index(key: str) -> int | None:
     """Return the partition of a task commit's key; None for any other key."""
     found = re.fullmatch(r"part-(\d{5,})\.json", key.rsplit("/", 1)[-1])

@@ -40,13 +40,17 @@ class Publication:
     run_id: str
     """128 random bits in hex, fresh for every attempt to publish."""
     predictions: tuple[Part, ...]
-    """The predictions parts, in partition order."""
+    """The predictions parts that are new, in partition order."""
     quarantine: tuple[Part, ...]
     """The parts of rows set aside, in partition order; empty when there are none."""
     documents: Documents
     """Gives the JSON files, once the data files are there; ids and the other two's digests are added to metadata."""
     single_file: SingleFile | None = None
     """Writes the predictions as one file; None for a directory of the parts."""
+    base: Commit | None = None
+    """The revision whose parts of predictions are taken over; None when all parts are in the work folder."""
+    taken_over: tuple[Part, ...] = ()
+    """Those parts; they come before `predictions`. Of a base whose predictions are one file, that file."""
     run_type: str = "manual"
     """scheduled, manual or backfill."""
     by: str
@@ -171,7 +175,9 @@ def check_parts(root: Root, publication: Publication) -> None:
         StateDamaged: When a part is missing or other bytes.
     """
     with ThreadPoolExecutor(THREADS) as threads:
-        for _ in threads.map(lambda part: _check(root, publication, part), _parts(publication)):
+        for _ in threads.map(
+            lambda stored: _check(root, stored), [*_predictions(publication), *_quarantine(publication)]
+        ):
             pass
 
 
@@ -201,16 +207,32 @@ def _same(one: Commit | None, other: Commit | None) -> bool:
     return (one.sha256 if one else None) == (other.sha256 if other else None)
 
 
-def _parts(publication: Publication) -> tuple[Part, ...]:
-    return publication.predictions + publication.quarantine
+_Stored = tuple[Part, str]
+"""A part, and the key that its bytes lie under."""
+
+
+def _predictions(publication: Publication) -> Iterator[_Stored]:
+    base = publication.base
+    for part in publication.taken_over:
+        if base is None:
+            raise BatchscoreError("parts are taken over from no revision", slug="NO-BASE")
+        path = layout.PREDICTIONS if part.name == layout.PREDICTIONS else f"{layout.PREDICTIONS}/{part.name}"
+        yield part, layout.run(base.run, path)
+    for part in publication.predictions:
+        yield part, _key(publication, part)
+
+
+def _quarantine(publication: Publication) -> Iterator[_Stored]:
+    for part in publication.quarantine:
+        yield part, _key(publication, part)
 
 
 def _key(publication: Publication, part: Part) -> str:
     return layout.work_part(publication.plan.date, publication.plan.plan_id, part.name, part.sha256)
 
 
-def _check(root: Root, publication: Publication, part: Part) -> None:
-    key = _key(publication, part)
+def _check(root: Root, stored: _Stored) -> None:
+    part, key = stored
     for _ in range(root.reads):
         try:
             if root.digest(key) == (part.sha256, part.size):
@@ -221,15 +243,14 @@ def _check(root: Root, publication: Publication, part: Part) -> None:
 
 
 def _put_data(root: Root, stage: Stage, publication: Publication) -> dict[str, tuple[str, int]]:
-    folders = [(layout.QUARANTINE, publication.quarantine)]
+    placed = [(f"{layout.QUARANTINE}/{part.name}", part, key) for part, key in _quarantine(publication)]
     if publication.single_file is None:
-        folders.insert(0, (layout.PREDICTIONS, publication.predictions))
-    placed = [(part, f"{folder}/{part.name}") for folder, parts in folders for part in parts]
-    stage.take((_key(publication, part), path, part.size) for part, path in placed)
-    files = {path: (part.sha256, part.size) for part, path in placed}
+        placed += [(f"{layout.PREDICTIONS}/{part.name}", part, key) for part, key in _predictions(publication)]
+    stage.take((key, path, part.size) for path, part, key in placed)
+    files = {path: (part.sha256, part.size) for path, part, _ in placed}
     if publication.single_file is not None:
         write = publication.single_file
-        parts = (read_checked(root, _key(publication, part), part.sha256) for part in publication.predictions)
+        parts = (read_checked(root, key, part.sha256) for part, key in _predictions(publication))
         files[layout.PREDICTIONS] = stage.stream(layout.PREDICTIONS, lambda sink: write(parts, sink))
     return files
 

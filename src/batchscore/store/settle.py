@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from batchscore.errors import Held
 from batchscore.plan import Plan
-from batchscore.store.commits import Commit, head
+from batchscore.store import layout
+from batchscore.store.commits import Commit, head, read_commit
 from batchscore.store.failure import foreign
 from batchscore.store.held import held_runs
 from batchscore.store.publish import acknowledge, other_plan
 from batchscore.store.root import Root
+from batchscore.store.sealed import read_sealed
 
 
 def settle(root: Root, plan: Plan, *, republish: bool = False) -> tuple[Commit | None, bool]:
@@ -30,7 +32,9 @@ def settle(root: Root, plan: Plan, *, republish: bool = False) -> tuple[Commit |
     current = head(root, plan.date)
     if current is None and root.occupied(plan.date):
         raise foreign(root.shown(plan.date))
-    if current and _is_done(current, plan, republish=republish):
+    if current and (
+        _is_done(current, plan, republish=republish) or (not republish and is_extended(root, current, plan))
+    ):
         return acknowledge(root, current), True
     _refuse_held(root, plan)
     if current and not republish:
@@ -41,6 +45,15 @@ def settle(root: Root, plan: Plan, *, republish: bool = False) -> tuple[Commit |
 def _is_done(commit: Commit, plan: Plan, *, republish: bool) -> bool:
     """Whether a commit is what the plan would publish; when republishing, other library versions count as other."""
     return commit.plan_id == plan.plan_id if republish else commit.input_id == plan.input_id
+
+
+def is_extended(root: Root, commit: Commit, plan: Plan) -> bool:
+    """Whether a commit is what the plan would publish, and rows that it had set aside besides."""
+    while base := read_sealed(root, layout.run(commit.run, layout.MANIFEST))[0]["plan"].get("base"):
+        commit = read_commit(root, commit.date, base["revision"])
+        if commit.input_id == plan.input_id:
+            return True
+    return False
 
 
 def _refuse_held(root: Root, plan: Plan) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from batchscore.errors import NotDeterministic
+from batchscore.report import Part
 from batchscore.store import layout
 from batchscore.store.root import Exists, Root
 from batchscore.store.sealed import damaged, put_once, read_checked, read_sealed, seal, unseal
@@ -97,6 +98,36 @@ class WorkFolder:
             if hashlib.sha256(data[_HEADER:]).digest() == data[:_HEADER]:
                 return data[_HEADER:]
         raise damaged(self.root.shown(key), "it does not match the digest at its start")
+
+    def put_list(self, data: bytes) -> str:
+        """Store the ids of a plan that takes only some rows, and return the sha256 of the file's bytes.
+
+        Raises:
+            StateDamaged: When what lies under that digest is other bytes.
+        """
+        sha256 = hashlib.sha256(data).hexdigest()
+        key = layout.work_list(self.date, self.plan_id, sha256)
+        try:
+            self.root.create(key, data)
+        except Exists:  # who was first wrote the same, or it is damaged
+            read_checked(self.root, key, sha256)
+        return sha256
+
+    def listed(self, sha256: str) -> bytes:
+        """Return the bytes of `put_list`.
+
+        Raises:
+            StateDamaged: When they are missing or other bytes.
+        """
+        return read_checked(self.root, layout.work_list(self.date, self.plan_id, sha256), sha256)
+
+    def part(self, part: Part) -> bytes:
+        """Return the bytes of a stored part.
+
+        Raises:
+            StateDamaged: When they are missing or other bytes.
+        """
+        return read_checked(self.root, layout.work_part(self.date, self.plan_id, part.name, part.sha256), part.sha256)
 
     def commit(self, index: int, report: Mapping[str, Any]) -> None:
         """Record a partition as finished, after its parts are stored.

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,69 +14,39 @@ from batchscore import infer, machine, model, parts, retries, sources
 from batchscore.blocks import ARROW_TYPES
 from batchscore.errors import BatchscoreError, SnapshotCorrupt
 from batchscore.ids import IdHashes
-from batchscore.ingest import PartitionReader, digest_of_ranges
+from batchscore.ingest import digest_of_ranges
 from batchscore.logs import logger
-from batchscore.model import LoadedModel, ModelRef
+from batchscore.model import LoadedModel
 from batchscore.plan import Partition
-from batchscore.postprocess import CalibrationOptions, Decider, Decisions, PostprocessOptions, build
+from batchscore.postprocess import Decider
 from batchscore.preprocess import (
     REASONS,
     RowCheck,
-    RowsOptions,
     bad_rows_error,
     cast,
     check_ids,
-    check_rows,
     merge_checks,
     quarantine_table,
 )
 from batchscore.profile import Profile, merge_all, profile_scores, profile_table
 from batchscore.report import InputRange, Part, PartitionOutcome, PartitionReport, report_from, report_record
-from batchscore.schema import FeatureSchema
-from batchscore.store import WorkFolder
+from batchscore.score.job import Job, OpenedRows, check, columns_out, decider_of, open_rows
+from batchscore.score.one import Rescored, rescore
 from batchscore.watch import Stopwatch
 
-BATCH_ROWS = 4 * infer.BLOCK_ROWS
-"""Rows that are decoded, checked and scored at a time: it bounds memory, and changes no score."""
+__all__ = ["Job", "Rescored", "attempt", "rescore", "score_partition", "try_rows"]
+
 SCORES = ("raw_prediction", "prediction")
 """Columns of the predictions that are profiled as scores, when they are there."""
 
 _log = logger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """What a worker must know besides the partition; it travels with every task."""
-
-    work: WorkFolder
-    """Where results go."""
-    run_id: str
-    """For the log."""
-    id_column: str
-    """The id's name."""
-    carried: tuple[tuple[str, pa.DataType], ...]
-    """The id and the columns that are carried along, in output order, with their types."""
-    types: Mapping[str, str]
-    """Features and carried columns with their types, in the words of the feature schema: what rules may look at."""
-    schema: FeatureSchema
-    """The feature schema."""
-    model: ModelRef
-    """The verified model, by path and digest."""
-    calibration: CalibrationOptions | None
-    """How raw scores become probabilities."""
-    postprocess: PostprocessOptions
-    """How scores become decisions."""
-    rows: RowsOptions
-    """What happens to bad rows."""
-    max_bytes: int
-    """The most bytes that a partition may decode to."""
-
-
 def attempt(job: Job, partition: Partition) -> PartitionOutcome | BatchscoreError:
     """Score one partition; return its error instead of raising it, so that the driver decides what comes next."""
     try:
         with retries.counted() as further:
-            first = partition.fragments[0].path
+            first = partition.fragments[0].path if partition.fragments else ""
             outcome = sources.doubted(first, lambda: score_partition(job, partition), SnapshotCorrupt)
         return replace(outcome, retries=further.count)
     except BatchscoreError as error:
@@ -120,20 +89,34 @@ def score_partition(job: Job, partition: Partition) -> PartitionOutcome:
         with watch("read"):
             _check_inputs_unchanged(report)
         return _outcome(report, watch, reused=True)
-    with watch("load"):
-        scorer = model.load(job.model, job.schema, read=sources.read)
-        decider = _decider(job)
-    reader = _reader(job, partition)
-    taken = _Taken()
-    for batch in watch.around("read", reader.batches()):
-        rows = batch.slice(0, partition.rows - taken.rows)
-        if rows.num_rows:
-            _take(job, partition, (scorer, decider), rows, taken, watch)
+    opened, taken = _score(job, partition, partition.rows, watch)
     if job.rows.on_bad == "fail" and taken.bad.findings:
-        raise bad_rows_error(taken.bad, partition)
-    report = _stored(job, partition, taken, reader.inputs, watch)
+        raise bad_rows_error(taken.bad, opened.partition)
+    report = _stored(job, opened.partition, taken, opened.reader.inputs, watch)
     _log.debug("partition scored", run_id=job.run_id, partition=partition.index, rows=taken.rows)
-    return replace(_outcome(report, watch, reused=False), without_checksums=reader.without_checksums)
+    return replace(_outcome(report, watch, reused=False), without_checksums=opened.reader.without_checksums)
+
+
+def try_rows(job: Job, rows: int, partition: Partition) -> int | BatchscoreError:
+    """Read a partition, score its first `rows` rows and store nothing: to find out whether the worker lives."""
+    try:
+        return _score(job, partition, rows, Stopwatch())[1].rows
+    except BatchscoreError as error:
+        return error
+
+
+def _score(job: Job, partition: Partition, rows: int, watch: Stopwatch) -> tuple[OpenedRows, _Taken]:
+    """Read a partition, and check, score and decide its first `rows` rows."""
+    with watch("load"):
+        loaded = model.load(job.model, job.schema, read=sources.read), decider_of(job)
+    with watch("read"):
+        opened = open_rows(job, partition)
+    taken = _Taken()
+    for batch in watch.around("read", opened.batches):
+        part = batch.slice(0, rows - taken.rows)
+        if part.num_rows:
+            _take(job, opened.partition, loaded, part, taken, watch)
+    return opened, taken
 
 
 class _Taken:
@@ -155,18 +138,6 @@ class _Taken:
         return merge_checks(self.checks)
 
 
-def _reader(job: Job, partition: Partition) -> PartitionReader:
-    names = [name for name, _ in job.carried]
-    texts = [feature.name for feature in job.schema.features if feature.dtype == "string"]
-    return PartitionReader(
-        partition,
-        list(dict.fromkeys([*names, *job.schema.names])),
-        dictionary=[name for name in texts if name not in names],
-        batch_rows=BATCH_ROWS,
-        max_bytes=job.max_bytes,
-    )
-
-
 def _take(
     job: Job,
     partition: Partition,
@@ -177,13 +148,13 @@ def _take(
 ) -> None:
     """Check, score and decide one batch; after a bad row that fails the run, the rest is only checked."""
     with watch("check"):
-        check = check_rows(rows, job.schema, first_row=taken.rows)
+        found = check(job, partition, rows, taken.rows)
         taken.ids.append(rows.column(job.id_column))
-        taken.checks.append(check)
-        if check.findings and job.rows.on_bad == "quarantine":
-            aside = quarantine_table(rows, check, partition, id_column=job.id_column, first_row=taken.rows)
+        taken.checks.append(found)
+        if found.findings and job.rows.on_bad == "quarantine":
+            aside = quarantine_table(rows, found, partition, id_column=job.id_column, first_row=taken.rows)
             taken.aside.append(aside)
-        good = rows if not check.findings else rows.filter(pa.array(~check.mask(taken.rows)))
+        good = rows if not found.findings else rows.filter(pa.array(~found.mask(taken.rows)))
         taken.rows += rows.num_rows
     failing = job.rows.on_bad == "fail" and any(each.findings for each in taken.checks)
     if failing or not good.num_rows:
@@ -197,12 +168,7 @@ def _take(
         decisions = loaded[1].decide(scores, pa.Table.from_batches([good]))
         taken.flagged += decisions.flagged_rows
         taken.counts.update(decisions.counts)
-        taken.scored.append(_rows_out(job, good, decisions))
-
-
-def _rows_out(job: Job, rows: pa.RecordBatch, decisions: Decisions) -> pa.Table:
-    carried = {name: rows.column(name).cast(dtype) for name, dtype in job.carried}
-    return pa.table({**carried, **decisions.columns})
+        taken.scored.append(columns_out(job, good, decisions.columns))
 
 
 def _stored(
@@ -243,10 +209,6 @@ def _stored(
     return report
 
 
-def _decider(job: Job) -> Decider:
-    return build(job.postprocess, job.calibration, job.model, job.types, read=sources.read)
-
-
 def _put(job: Job, partition: Partition, table: pa.Table) -> Part:
     written = parts.serialise(table)
     job.work.put_part(partition.index, written.data)
@@ -270,7 +232,7 @@ def _id_digests(hashes: IdHashes, bad: np.ndarray) -> dict[str, int]:
 def _no_rows(job: Job) -> pa.Table:
     carried = {name: pa.array([], dtype) for name, dtype in job.carried}
     columns = {name: pa.array([], ARROW_TYPES[dtype]) for name, dtype in job.types.items()}
-    decisions = _decider(job).decide(np.empty((0, len(job.model.score_names))), pa.table(columns))
+    decisions = decider_of(job).decide(np.empty((0, len(job.model.score_names))), pa.table(columns))
     return pa.table({**carried, **decisions.columns})
 
 

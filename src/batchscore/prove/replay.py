@@ -12,13 +12,18 @@ from itertools import accumulate
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from batchscore.check import check_date
 from batchscore.config import RunConfig
 from batchscore.execution import Clock
+from batchscore.gather import Progress, job_of, score_all
 from batchscore.parts import canonical_table, logical_digest
-from batchscore.plan import Difference, differences, digest_of
-from batchscore.run import Progress, Request, run_privately
+from batchscore.plan import Difference, differences, digest_of, partition_from
+from batchscore.preprocess import numbers_of
+from batchscore.prove.find import places_aside
+from batchscore.rescoring import KILLED, Step, recorded_step
+from batchscore.run import Request, check_totals, private_execution, publish_privately
 from batchscore.store import Published, Store, open_store
 
 
@@ -44,6 +49,8 @@ class Replay:
 
     parts: int
     """Parts that were compared."""
+    taken_over: int
+    """Parts that the run took over from an earlier revision; they were not scored again."""
     same_bytes: int
     """Parts that are equal byte for byte."""
     mismatch: Mismatch | None
@@ -52,11 +59,12 @@ class Replay:
     """In what the plan differs from the published one: other versions, another model, changed input."""
 
 
-def replay(request: Request, published: Published, clock: Clock, progress: Progress) -> Replay:
+def replay(request: Request, store: Store, published: Published, clock: Clock, progress: Progress) -> Replay:
     """Score a published run again from its record, and compare part by part.
 
     Args:
         request: Its configuration says who works now; all that decides the result comes from the record.
+        store: The output.
         published: The run.
         clock: Returns the time, in seconds since the epoch.
         progress: Is told about finished rows.
@@ -66,16 +74,57 @@ def replay(request: Request, published: Published, clock: Clock, progress: Progr
     """
     recorded = recorded_config(published)
     again = replace(request, config=recorded.model_copy(update={"cluster": request.config.cluster}))
-    checked = check_date(again.config, date.fromisoformat(published.commit.date))
-    with private_store() as store:
-        replayed = run_privately(again, checked, store, clock, progress)
-        before, now = published.document("manifest.json"), replayed.document("manifest.json")
+    manifest = published.document("manifest.json")
+    step = recorded_step(store, published, again.config)
+    checked = step.checked if step else check_date(again.config, date.fromisoformat(published.commit.date))
+    with private_store() as private:
+        execution = private_execution(again, clock)
+        if step:
+            job = _without_killed(step, published).job(private, again.run_id)
+        else:
+            job = replace(job_of(checked, private, again.run_id), killed=_killed(published, manifest))
+        totals = score_all(checked, job, execution, progress)
+        if not step:
+            check_totals(checked, private, totals)
+        replayed = publish_privately(again, checked, totals, private, execution)
+        before, now = _own(manifest, len(checked.plan.partitions)), replayed.document("manifest.json")
         return Replay(
             parts=len(before["parts"]),
+            taken_over=len(manifest["parts"]) - len(before["parts"]) if step else 0,
             same_bytes=sum(a["sha256"] == b["sha256"] for a, b in zip(before["parts"], now["parts"], strict=False)),
             mismatch=_first_mismatch(published, replayed, before, now, again.config.snapshot.id),
             causes=(*differences(before["plan"], now["plan"]), *_changed_content(before, now)),
         )
+
+
+def _own(manifest: Mapping[str, Any], partitions: int) -> Mapping[str, Any]:
+    """Return a manifest without the parts that its run took over from an earlier revision."""
+    if "base" not in manifest["plan"]:
+        return manifest
+    first = len(manifest["parts"]) - partitions
+    skipped = sum(part["rows"] for part in manifest["parts"][:first])
+    return {**manifest, "parts": manifest["parts"][first:], "inputs": manifest["inputs"][first:], "skipped": skipped}
+
+
+def _without_killed(step: Step, published: Published) -> Step:
+    """Return a step without the rows that killed workers when it was taken: they are not tried again."""
+    if not published.files("quarantine.parquet"):
+        return step
+    aside = published.table("quarantine.parquet")
+    deadly = [KILLED in reasons for reasons in aside.column("reasons").to_pylist()]
+    ids = aside.column(step.checked.config.snapshot.id).filter(pa.array(deadly, pa.bool_()))
+    return replace(step, ids=step.ids.filter(pc.invert(pc.is_in(step.ids, value_set=ids.combine_chunks()))))
+
+
+def _killed(published: Published, manifest: Mapping[str, Any]) -> dict[int, tuple[tuple[int, int], ...]]:
+    """Return the rows by partition that killed workers when a run was scored: they are not tried again."""
+    found = {}
+    for index, record in enumerate(manifest["partitions"]):
+        partition = partition_from(record)
+        rows = numbers_of(partition, places_aside(published, partition, reason=KILLED))
+        if len(rows):
+            found[index] = tuple((row, row + 1) for row in rows.tolist())
+    return found
 
 
 def recorded_config(published: Published) -> RunConfig:
@@ -112,10 +161,10 @@ def _first_mismatch(
     pairs = list(zip(before["parts"], now["parts"], strict=False))
     if all(a["logical_sha256"] == b["logical_sha256"] for a, b in pairs) and len(before["parts"]) == len(now["parts"]):
         return None
-    old, new = published.table(), replayed.table()
+    old, new, skipped = published.table(), replayed.table(), before.get("skipped", 0)
     starts = [0, *accumulate(part["rows"] for part in before["parts"])]
     for index, (start, part) in enumerate(zip(starts, before["parts"], strict=False)):
-        found = first_difference(old.slice(start, part["rows"]), new.slice(start, part["rows"]), id_column)
+        found = first_difference(old.slice(skipped + start, part["rows"]), new.slice(start, part["rows"]), id_column)
         if found is not None:
             return replace(found, partition=index)
     return Mismatch(partition=len(pairs), row_id=None, column="rows", published=old.num_rows, replayed=new.num_rows)
@@ -142,6 +191,11 @@ def first_difference(old: pa.Table, new: pa.Table, id_column: str) -> Mismatch |
         published=old.column(name)[row].as_py(),
         replayed=new.column(name)[row].as_py(),
     )
+
+
+def row_differs(old: pa.ChunkedArray, new: pa.ChunkedArray) -> bool:
+    """Whether two columns differ in any bit of a value, or in their type."""
+    return _first_row(old, new) is not None
 
 
 def _first_row(old: pa.ChunkedArray, new: pa.ChunkedArray) -> int | None:

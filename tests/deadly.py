@@ -1,0 +1,22 @@
+"""A model that crashes its process over certain rows, as a bug in a native library does."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+
+DEADLY = 666.0
+"""The value of the first feature that kills."""
+
+
+class DeadlyRegression(LogisticRegression):
+    """A logistic regression that a value of the first feature crashes."""
+
+    def predict_proba(self, rows: np.ndarray) -> np.ndarray:
+        """Return the probabilities, or crash."""
+        if (np.asarray(rows)[:, 0] == DEADLY).any():
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return super().predict_proba(rows)
