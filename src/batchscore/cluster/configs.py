@@ -20,6 +20,8 @@ from batchscore.errors import NoCluster
 _SECONDS = 60.0
 _ENDING_SECONDS = 150.0
 """How long drivers are waited for: their grace period, and a minute."""
+_ANSWER_SECONDS = 15.0
+"""How long the last question of a wait may take."""
 
 
 def sweep_configs(api: ApiServer, namespace: str, release: str, *, keep: str | None, until: float) -> tuple[str, ...]:
@@ -64,7 +66,7 @@ def await_drivers(api: ApiServer, namespace: str, release: str, *, until: float,
     selector = f"app.kubernetes.io/instance={release},app.kubernetes.io/component=driver"
     path = f"/api/v1/namespaces/{namespace}/pods"
     while True:
-        pods = _items(api, path, "list pods", until, labelSelector=selector)
+        pods = _items(api, path, "list pods", until + _ANSWER_SECONDS, labelSelector=selector)
         running = [pod["metadata"]["name"] for pod in pods if pod["status"].get("phase") not in ("Succeeded", "Failed")]
         if not running or time.monotonic() + poll_seconds >= until:
             logs.logger(__name__).info("drivers_ended", left=sorted(running))
