@@ -92,7 +92,7 @@ def test_config_survives_upgrade_and_rollback(render: Render) -> None:
 
 
 def test_hooks_at_uninstall(render: Render) -> None:
-    """Uninstall forgets the metrics group first, then removes the configurations; without a Pushgateway there is nothing to forget."""
+    """Uninstall waits for drivers, forgets the metrics, then removes the configurations; without a Pushgateway there is nothing to forget."""
     objects = render()
     bare = render("--set", "run.metrics.pushgateway=null")
 
@@ -105,7 +105,7 @@ def test_hooks_at_uninstall(render: Render) -> None:
             if item["kind"] == "Job" and "post-delete" in item["metadata"]["annotations"]["helm.sh/hook"]
         }
 
-    assert weights(objects) == {"forget": "0", "clean": "5"}
+    assert weights(objects) == {"wait": "-1", "forget": "0", "clean": "5"}
     assert weights(bare) == {"clean": "5"}
 
 

@@ -75,6 +75,7 @@ def test_every_pod_is_restricted(render: Render) -> None:
         "Pod/flights-batchscore-validate",
         *(name for name in specs if name.startswith("Job/flights-batchscore-backfill-")),
         "Job/flights-batchscore-sweep",
+        "Job/flights-batchscore-wait",
         "Job/flights-batchscore-forget",
         "Job/flights-batchscore-clean",
     }
@@ -119,7 +120,7 @@ def test_tokens_only_where_needed(render: Render) -> None:
         if spec["automountServiceAccountToken"]
     }
 
-    assert with_token == {"", "-backfill", "-sweep", "-clean"}
+    assert with_token == {"", "-backfill", "-sweep", "-wait", "-clean"}
     assert all(not item["automountServiceAccountToken"] for item in objects if item["kind"] == "ServiceAccount")
 
 

@@ -16,7 +16,8 @@ def test_volume_alert_fires() -> None:
     """Five minutes after the storm's numbers came the volume alert fires, and no other alert does."""
     firing = 'ALERTS{alertstate="firing"}'
     found = until("BatchScoreVolumeLow firing", 420, lambda: scenes.query(firing))
-    (first,) = scenes.query(f"min(min_over_time(timestamp({firing})[1h:5s]))")
+    low = 'ALERTS{alertstate="firing",alertname="BatchScoreVolumeLow"}'
+    (first,) = scenes.query(f"min(min_over_time(timestamp({low})[1h:5s]))")
     step("BatchScoreVolumeLow fires; its rule waits for five minutes", ago=time.time() - float(first["value"][1]))
     show("The alert", f"{firing}\n" + "\n".join(str(one["metric"]) for one in found))
 

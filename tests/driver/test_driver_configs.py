@@ -8,10 +8,12 @@ import pytest
 from apiserver import Fault, Script, serve
 
 from batchscore.cluster.api import ApiServer
-from batchscore.cluster.configs import main
+from batchscore.cluster.configs import await_drivers, main
 from batchscore.errors import NoCluster
 
-HOOKS = frozenset({("", "configmaps", "list"), ("", "configmaps", "delete"), ("batch", "jobs", "list")})
+HOOKS = frozenset(
+    {("", "configmaps", "list"), ("", "configmaps", "delete"), ("batch", "jobs", "list"), ("", "pods", "list")}
+)
 ENVIRONMENT = {"BATCHSCORE_NAMESPACE": "scoring", "BATCHSCORE_RELEASE": "flights", "BATCHSCORE_CONFIG": "now"}
 
 
@@ -59,3 +61,22 @@ def test_nothing_is_removed_on_a_guess() -> None:
 
     assert len(script.config_maps) == 5
     assert time.monotonic() - began < 5
+
+
+def _driver(phase: str) -> dict[str, object]:
+    return {"metadata": {"name": "driver"}, "status": {"phase": phase}}
+
+
+def test_drivers_are_waited_for() -> None:
+    """A driver that is still ending is waited for, since it pushes metrics; ended ones are not, nor for ever."""
+    script = Script(rights=HOOKS, drivers=[[_driver("Running")], [_driver("Running")], [_driver("Failed")]])
+    stuck = Script(rights=HOOKS, drivers=[[_driver("Running")]])
+    with serve(script) as url, serve(stuck) as other:
+        main(["--wait"], ENVIRONMENT, ApiServer(url=url))
+        began = time.monotonic()
+        gone = await_drivers(ApiServer(url=other), "scoring", "flights", until=began + 1, poll_seconds=0.1)
+
+    assert [request for request in script.requests if "/pods" in request] == ["GET /api/v1/namespaces/scoring/pods"] * 3
+    assert not gone
+    assert time.monotonic() - began < 3
+    assert script.used == {("", "pods", "list")}

@@ -1,6 +1,6 @@
-"""Removal of a release's configurations that no unfinished Job uses; the chart runs it as a hook: `python -m batchscore.cluster.configs`.
+"""What the chart's hooks do to a release: `python -m batchscore.cluster.configs` removes configurations that no unfinished Job uses.
 
-Each revision of a release has its own immutable ConfigMap, and a Job keeps the one it was made with.
+`--all` removes all of them, and `--wait` waits until the release's drivers have ended. Each revision of a release has its own immutable ConfigMap, and a Job keeps the one it was made with.
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ from batchscore.cluster.job import is_finished
 from batchscore.errors import NoCluster
 
 _SECONDS = 60.0
+_ENDING_SECONDS = 150.0
+"""How long drivers are waited for: their grace period, and a minute."""
+_ANSWER_SECONDS = 15.0
+"""How long the last question of a wait may take."""
 
 
 def sweep_configs(api: ApiServer, namespace: str, release: str, *, keep: str | None, until: float) -> tuple[str, ...]:
@@ -53,6 +57,23 @@ def sweep_configs(api: ApiServer, namespace: str, release: str, *, keep: str | N
     return unused
 
 
+def await_drivers(api: ApiServer, namespace: str, release: str, *, until: float, poll_seconds: float = 1.0) -> bool:
+    """Wait until no driver of a release runs, since one that is terminated still pushes metrics; return whether it is so.
+
+    Raises:
+        NoCluster: When the API server refuses or does not answer.
+    """
+    selector = f"app.kubernetes.io/instance={release},app.kubernetes.io/component=driver"
+    path = f"/api/v1/namespaces/{namespace}/pods"
+    while True:
+        pods = _items(api, path, "list pods", until + _ANSWER_SECONDS, labelSelector=selector)
+        running = [pod["metadata"]["name"] for pod in pods if pod["status"].get("phase") not in ("Succeeded", "Failed")]
+        if not running or time.monotonic() + poll_seconds >= until:
+            logs.logger(__name__).info("drivers_ended", left=sorted(running))
+            return not running
+        time.sleep(poll_seconds)
+
+
 def config_maps(job: Mapping[str, Any]) -> Iterator[str]:
     """Yield the names of the ConfigMaps that a Job's pods mount."""
     for volume in job["spec"]["template"]["spec"].get("volumes") or ():
@@ -69,11 +90,16 @@ def _items(api: ApiServer, path: str, doing: str, until: float, **query: str) ->
 
 
 def main(arguments: list[str], environ: Mapping[str, str], api: ApiServer | None = None) -> None:
-    """Sweep the release that the environment names; with `--all`, every configuration of it."""
+    """Sweep the release that the environment names; with `--all`, every configuration of it; with `--wait`, only wait."""
+    server = api if api is not None else in_cluster(environ)
+    namespace, release = environ["BATCHSCORE_NAMESPACE"], environ["BATCHSCORE_RELEASE"]
+    if "--wait" in arguments:
+        await_drivers(server, namespace, release, until=time.monotonic() + _ENDING_SECONDS)
+        return
     sweep_configs(
-        api if api is not None else in_cluster(environ),
-        environ["BATCHSCORE_NAMESPACE"],
-        environ["BATCHSCORE_RELEASE"],
+        server,
+        namespace,
+        release,
         keep=None if "--all" in arguments else environ["BATCHSCORE_CONFIG"],
         until=time.monotonic() + _SECONDS,
     )
