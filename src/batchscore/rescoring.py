@@ -26,8 +26,9 @@ from batchscore.ids import hash_ids
 from batchscore.judge import judge
 from batchscore.plan import Partition, differences
 from batchscore.preprocess import REASONS, check_budget
+from batchscore.publication import Base, Request, publication_of
 from batchscore.report import MODULUS, Part, Totals
-from batchscore.run import Base, Request, Result, conclude, executed, publication_of
+from batchscore.run import Result, conclude, executed
 from batchscore.score import Job
 from batchscore.store import Published, Store, WorkFolder
 

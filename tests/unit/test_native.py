@@ -220,7 +220,7 @@ def test_twin_that_rounds_otherwise_falls_back(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_distinct_values_are_asked_about_once() -> None:
-    """The encoder is run on what is new, not on every block."""
+    """The encoder is run on what is new, and on that once, whatever the number of blocks."""
     model = whole([columns((OneHotEncoder(sparse_output=False, handle_unknown="ignore"), TEXTS)), LogisticRegression()])
     made = natively(model)
     assert isinstance(made, PreparedModel)
@@ -230,5 +230,9 @@ def test_distinct_values_are_asked_about_once() -> None:
     encode = coded._encode
     coded._encode = lambda rows: asked.append(len(rows)) or encode(rows)
     infer.score(made, mixed(2000, 5), BLOCK)
+    before = list(asked)
+    news = mixed(2000, 5).set_column(6, "origin", pa.array(["SFO", "OAK"] * 1000))
+    infer.score(made, news, BLOCK)
 
-    assert asked == []
+    assert before == []
+    assert asked == [2]

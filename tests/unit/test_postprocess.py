@@ -1,13 +1,12 @@
 import hashlib
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from scipy.special import expit
+from verified import Model
 
 from batchscore.errors import ConfigError, ModelError
-from batchscore.model import score_names
 from batchscore.postprocess import (
     CalibrationOptions,
     PostprocessOptions,
@@ -17,20 +16,6 @@ from batchscore.postprocess import (
     load_curve,
 )
 from batchscore.strict import parse_section
-
-
-@dataclass
-class Model:
-    """What a verified model says of its scores."""
-
-    output: str = "probability"
-    classes: tuple = (0, 1)
-    positive: int | None = 1
-
-    @property
-    def score_names(self):
-        """The columns of the score matrix."""
-        return score_names(self.output, self.classes)
 
 
 def column(*values):

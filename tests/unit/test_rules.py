@@ -2,7 +2,6 @@ import hashlib
 import io
 import math
 import time
-from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
@@ -11,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from verified import Model
 
 from batchscore.errors import ConfigError
-from batchscore.model import score_names
 from batchscore.postprocess import PostprocessOptions, build, check_options, columns_used
 from batchscore.strict import parse_section
 
@@ -27,20 +26,6 @@ TYPES = {
     "at": "timestamp[us]",
     "note": None,
 }
-
-
-@dataclass
-class Model:
-    """What a verified model says of its scores."""
-
-    output: str = "probability"
-    classes: tuple = (0, 1)
-    positive: int | None = 1
-
-    @property
-    def score_names(self):
-        """The columns of the score matrix."""
-        return score_names(self.output, self.classes)
 
 
 def rows():

@@ -20,7 +20,7 @@ from batchscore.gather import Progress
 from batchscore.history import last_tick_before, scheduled_date
 from batchscore.logs import logger
 from batchscore.metrics import RunType
-from batchscore.run import Request
+from batchscore.publication import Request
 from batchscore.store import Commit, Store, holder
 from batchscore.text import Answer
 

@@ -27,8 +27,9 @@ from batchscore.check import check_date
 from batchscore.config import RunConfig, load_config
 from batchscore.errors import UsageError
 from batchscore.gather import job_of, score_all
+from batchscore.publication import Request
 from batchscore.rescoring import rescore_quarantine as rescore_rows
-from batchscore.run import Request, Result, check_totals, open_output, private_execution, publish_privately
+from batchscore.run import Result, check_totals, open_output, private_execution, publish_privately
 from batchscore.run import run as run_date
 from batchscore.store import holder
 from batchscore.telling import tell_released

@@ -314,12 +314,24 @@ def _arithmetic(columns: list[Column], *steps: tuple[Any, Any]) -> Iterator[Colu
         yield column.then(Step("refuse-infinite"), *doing)
 
 
+def _bin(step: Any, columns: list[Column]) -> Iterator[Column]:
+    for column, edges, bins in zip(columns, step.bin_edges_, step.n_bins_, strict=True):
+        binned = column.then(
+            Step("refuse-infinite"), Step("refuse-missing"), Step("bin", edges=tuple(map(float, edges[1:-1])))
+        )
+        if step.encode == "ordinal":
+            yield binned
+        else:
+            yield from (binned.then(Step("is", float(number))) for number in range(bins))
+
+
 _NUMERIC: Mapping[str, Callable[[Any, list[Column]], Iterator[Column]]] = {
     "SimpleImputer": _impute,
     "StandardScaler": _standardise,
     "RobustScaler": _scale_robustly,
     "MinMaxScaler": _scale_to_range,
     "MaxAbsScaler": _scale_by_largest,
+    "KBinsDiscretizer": _bin,
 }
 """Steps that are arithmetic on numbers."""
 _NOT_NUMBERS = ("string", "date32", "timestamp[us]")
@@ -370,11 +382,6 @@ def _target(encoder: Any) -> tuple[list[int], list[list[Any]]]:
     return _ordinal(encoder)
 
 
-def _bins(encoder: Any) -> tuple[list[int], list[list[Any]]]:
-    widths = [1 if encoder.encode == "ordinal" else int(bins) for bins in encoder.n_bins_]
-    return widths, [edges.tolist() for edges in encoder.bin_edges_]
-
-
 def _values(categories: Sequence[np.ndarray]) -> list[list[Any]]:
     return [[value for value in known.tolist() if value is not None and value == value] for known in categories]  # noqa: PLR0124
 
@@ -383,6 +390,5 @@ _ENCODERS: Mapping[str, Callable[[Any], tuple[list[int], list[list[Any]]]]] = {
     "OneHotEncoder": _one_hot,
     "OrdinalEncoder": _ordinal,
     "TargetEncoder": _target,
-    "KBinsDiscretizer": _bins,
 }
 """Steps that look at each value by itself: how many columns come of each feature, and the values that are known."""

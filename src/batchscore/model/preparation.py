@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from batchscore.blocks import ARROW_TYPES, floats, frame
 
@@ -31,22 +32,43 @@ _KEPT_VALUES = 50_000
 class Step:
     """One arithmetic step on a column of float64, done in place."""
 
-    kind: Literal["refuse-infinite", "fill", "subtract", "divide", "multiply", "add", "clip", "missing"]
-    """What is done; `fill` replaces NaN, `missing` gives 1 where a value is NaN and 0 elsewhere."""
+    kind: Literal[
+        "refuse-infinite",
+        "refuse-missing",
+        "fill",
+        "subtract",
+        "divide",
+        "multiply",
+        "add",
+        "clip",
+        "missing",
+        "bin",
+        "is",
+    ]
+    """What is done; `fill` replaces NaN, `missing` and `is` give 1 where a value is NaN, or the operand, and else 0."""
     value: float = 0.0
     """The operand; the lower bound of `clip`."""
     upper: float = 0.0
     """The upper bound of `clip`."""
+    edges: tuple[float, ...] = ()
+    """The inner edges of `bin`, ascending: a value becomes the number of edges that are not above it."""
 
     def apply(self, values: np.ndarray) -> None:
         """Do it on float64 values of shape `(n_rows,)`.
 
         Raises:
-            ValueError: When `refuse-infinite` meets an infinity, as the fitted transformer would.
+            ValueError: When a step meets what it refuses, as the fitted transformer would.
         """
         if self.kind == "refuse-infinite":
             if np.isinf(values).any():
                 raise ValueError("Input X contains infinity or a value too large for dtype('float64').")
+        elif self.kind == "refuse-missing":
+            if np.isnan(values).any():
+                raise ValueError("Input X contains NaN.")
+        elif self.kind == "bin":
+            np.copyto(values, np.searchsorted(self.edges, values, side="right"))
+        elif self.kind == "is":
+            np.copyto(values, values == self.value)
         elif self.kind == "fill":
             np.copyto(values, self.value, where=np.isnan(values))
         elif self.kind == "missing":
@@ -87,39 +109,44 @@ class Coded:
         self.known = tuple(tuple(values) for values in known)
         self._encode = encode
         self._lock = threading.Lock()
-        self._answers: list[tuple[dict[Any, int], np.ndarray]] = [({}, np.empty((0, width))) for width in widths]
+        self._answers: list[tuple[pa.Array, np.ndarray]] = [
+            (pa.array([], ARROW_TYPES[feature.dtype]), np.empty((0, width)))
+            for feature, width in zip(features, widths, strict=True)
+        ]
 
     def look_up(self, index: int, column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
         """Return the answers for a column of feature `index`: a table of answers, and each row's place in it.
 
         Returns:
             Float64 of shape `(n_answers, width)`, and integers of shape `(n_rows,)`.
+
+        Raises:
+            ValueError: When the transformers refuse a value.
         """
         codes, values = _coded(column)
-        keys = [_key(value) for value in values.to_pylist()]
-        places, answers = self._answers[index]
-        if not all(key in places for key in keys):
-            places, answers = self._learn(index, keys, values)
-        return answers, np.array([places[key] for key in keys], dtype=np.int32)[codes]
+        asked, answers = self._answers[index]
+        values = values.cast(asked.type)
+        places = pc.index_in(values, value_set=asked)
+        if places.null_count:
+            asked, answers = self._learn(index, values)
+            places = pc.index_in(values, value_set=asked)
+        return answers, places.to_numpy()[codes]
 
-    def _learn(self, index: int, keys: Sequence[Any], values: pa.Array) -> tuple[dict[Any, int], np.ndarray]:
+    def _learn(self, index: int, values: pa.Array) -> tuple[pa.Array, np.ndarray]:
         with self._lock:
-            places, answers = self._answers[index]
-            if len(places) > _KEPT_VALUES:
-                places, answers = {}, answers[:0]
-            new = [at for at, key in enumerate(keys) if key not in places]
-            more = self._ask(index, values.take(pa.array(new, pa.int32())))
-            known = places | {keys[at]: len(places) + place for place, at in enumerate(new)}
-            self._answers[index] = (known, np.concatenate([answers, more]))
+            asked, answers = self._answers[index]
+            if len(asked) > _KEPT_VALUES:
+                asked, answers = asked[:0], answers[:0]
+            new = values.filter(pc.index_in(values, value_set=asked).is_null())
+            if len(new):
+                answers = np.concatenate([answers, self._ask(index, new)])
+                self._answers[index] = (pa.concat_arrays([asked, new]), answers)
             return self._answers[index]
 
     def _ask(self, index: int, values: pa.Array) -> np.ndarray:
-        others = (
-            (next(iter(known), None), ARROW_TYPES[each.dtype])
-            for known, each in zip(self.known, self.features, strict=True)
-        )
         columns = [
-            values if at == index else pa.array([base] * len(values), dtype) for at, (base, dtype) in enumerate(others)
+            values if at == index else pa.array([next(iter(known), None)] * len(values), ARROW_TYPES[each.dtype])
+            for at, (known, each) in enumerate(zip(self.known, self.features, strict=True))
         ]
         table = pa.table(columns, names=[feature.name for feature in self.features])
         answers = self._encode(frame(table, self.features))
@@ -203,8 +230,3 @@ def _coded(column: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:
     used, codes = np.unique(codes, return_inverse=True)
     values = pa.concat_arrays([array.dictionary, pa.nulls(1, array.dictionary.type)]).take(pa.array(used))
     return codes, values
-
-
-def _key(value: Any) -> Any:
-    """Return what finds a value again: NaN equals nothing, and 1 equals True and 1.0."""
-    return "nan" if value != value and not isinstance(value, str) else (type(value), value)  # noqa: PLR0124

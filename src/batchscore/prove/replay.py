@@ -22,8 +22,9 @@ from batchscore.parts import canonical_table, logical_digest
 from batchscore.plan import Difference, differences, digest_of, partition_from
 from batchscore.preprocess import numbers_of
 from batchscore.prove.find import places_aside
+from batchscore.publication import Request
 from batchscore.rescoring import KILLED, Step, recorded_step
-from batchscore.run import Request, check_totals, private_execution, publish_privately
+from batchscore.run import check_totals, private_execution, publish_privately
 from batchscore.store import Published, Store, open_store
 
 

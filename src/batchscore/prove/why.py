@@ -15,8 +15,8 @@ from batchscore.parts import read_part, serialise
 from batchscore.plan import partition_from
 from batchscore.prove.find import QUARANTINE, find, places_aside
 from batchscore.prove.replay import private_store, recorded_config, row_differs
+from batchscore.publication import Request
 from batchscore.rescoring import base_of, recorded_step
-from batchscore.run import Request
 from batchscore.score import Job, Rescored, rescore
 from batchscore.store import Published, Store
 
