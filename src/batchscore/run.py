@@ -139,11 +139,18 @@ def _score_and_publish(
     execution: Execution,
     progress: Progress,
 ) -> Result:
-    totals = score_all(checked, job_of(checked, store, execution.run_id), execution, progress)
-    with execution.watch("reduce"):
-        check_snapshot_unchanged(checked)
-        check_totals(checked, store, totals)
-        judgement = judge(store, checked, totals)
+    try:
+        totals = score_all(checked, job_of(checked, store, execution.run_id), execution, progress)
+        with execution.watch("reduce"):
+            check_snapshot_unchanged(checked)
+            check_totals(checked, store, totals)
+            judgement = judge(store, checked, totals)
+    except StateDamaged:
+        # A run of the same plan that was first prunes the work that both share: it is not damaged but published.
+        first = store.overtaken(checked.plan, parent)
+        if first is None:
+            raise
+        return Result(status="unchanged", commit=first)
     publication = publication_of(request, checked, totals, judgement, execution)
     return conclude(store, publication, parent, judgement, execution)
 

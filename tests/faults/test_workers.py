@@ -183,6 +183,37 @@ def test_a_frozen_worker_is_replaced(fast_path: Path, figures: Callable[..., Non
     figures(frozen=1, seconds=round(time.monotonic() - begun, 1), wrong=0)
 
 
+def never_stops() -> None:
+    """In a driver, before its command: let a local cluster wait for ever for the end of its workers."""
+    import asyncio
+
+    from distributed import LocalCluster
+
+    from batchscore.cluster import processes
+
+    processes.STOP_SECONDS = 1.0
+
+    async def close(_cluster):
+        await asyncio.sleep(3600)
+
+    LocalCluster._close = close
+
+
+@pytest.mark.timeout(200)
+def test_a_cluster_that_does_not_stop_holds_no_run_up(fast_path: Path):
+    """Its workers are killed, the run is published, and nothing is left behind."""
+    project = make_project(fast_path / "project", files=2, groups=2)
+    driver = start(project, *PROCESSES, before=never_stops)
+    until(lambda: workers_of(driver))
+    workers = workers_of(driver)
+    ended = driver.wait(90)
+
+    assert ended.status == 0, ended.stderr[-3000:]
+    assert "its workers are killed" in ended.stderr
+    assert not [worker for worker in workers if worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE]
+    assert project.store.verify(DATE).problems == ()
+
+
 @pytest.mark.faults
 @pytest.mark.timeout(200)
 def test_no_workers_left_is_a_code(fast_path: Path, figures: Callable[..., None]):

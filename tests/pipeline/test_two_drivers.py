@@ -128,6 +128,39 @@ def test_a_rerun_after_a_kill_is_never_in_its_own_way(fast_path: Path, number: i
     assert "reused" in rerun.stdout
 
 
+def pruned_before(step: str, folder: str) -> None:
+    """In a driver, before its command: wait with a step of the run until another driver has published and pruned."""
+    from batchscore import run as running
+
+    without_lease()
+    original = getattr(running, step)
+
+    def late(*given):
+        (Path(folder) / "here").touch()
+        while not (Path(folder) / "go").exists():
+            time.sleep(0.01)
+        return original(*given)
+
+    setattr(running, step, late)
+
+
+@pytest.mark.parametrize("other", [False, True])
+@pytest.mark.parametrize("step", ["check_totals", "judge", "conclude"])
+def test_a_driver_whose_work_was_pruned_finds_the_date_done(fast_path: Path, step: str, other: bool):
+    """Whoever was first prunes the work that both share: the slower one says so, whatever it was about to do."""
+    project = make_project(fast_path / "project", files=2, groups=2)
+    slower = start(project, before=pruned_before, given=(step, str(fast_path)))
+    until(lambda: (fast_path / "here").exists())
+    first = start(project, *(OTHER if other else ()), before=without_lease).wait()
+    (fast_path / "go").touch()
+    ended = slower.wait()
+
+    assert first.status == 0
+    assert ended.status == (14 if other else 0), ended.stderr
+    assert other or "nothing to do" in ended.stdout
+    assert len(project.store.commits(DATE)) == 1
+
+
 def meet(folder: str, count: int, *, blindly: bool) -> None:
     """Let drivers reach their commits together, without a lease.
 

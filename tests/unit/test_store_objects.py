@@ -182,6 +182,14 @@ def test_probe_passes_once(through: Callable[[Faults], ObjectRoot]):
     assert [entry.key for entry in root.list("")] == [f"{layout.PROBES}/obstore-{objects.obstore.__version__}.json"]
 
 
+def test_probe_asks_again_when_the_store_is_busy(through: Callable[[Faults], ObjectRoot]):
+    """A request of the probe that fails more often than the client tries is tried again, as any other is."""
+    faults = scripted(*[("HEAD", "tagged", "unavailable")] * 4)
+    through(faults).probe()
+
+    assert faults.injected["unavailable"] == 4
+
+
 @pytest.mark.parametrize(
     ("header", "lack"),
     [("if-none-match", "writers won|was created again"), ("if-match", "`If-Match` names an old version")],

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import dask
@@ -13,6 +15,11 @@ from batchscore import logs
 from batchscore.cluster import ClusterOptions, Workers
 from batchscore.cluster.tasks import LOGGERS, Distributed
 from batchscore.errors import NoCluster
+
+STOP_SECONDS = 20.0
+"""How long a local cluster may take to stop; what is left of it then is killed."""
+
+_log = logs.logger(__name__)
 
 
 @contextmanager
@@ -33,8 +40,27 @@ def local_processes(options: ClusterOptions) -> Iterator[Workers]:
             )
         except (OSError, TimeoutError, RuntimeError) as error:
             raise NoCluster(f"the local worker processes did not start: {error}", slug="START") from error
-        with cluster, Client(cluster) as client:
+        client = Client(cluster)
+        try:
             yield Distributed(client, options, revive=lambda: cluster.scale(options.workers))
+        finally:
+            _stop(client, cluster)
+
+
+def _stop(client: Client, cluster: LocalCluster) -> None:
+    """Stop client and cluster; one that waits for a worker that will never answer is not waited for."""
+    nannies = list(cluster.workers.values())
+    try:
+        client.close(timeout=STOP_SECONDS)
+        cluster.close(timeout=STOP_SECONDS)
+    except TimeoutError:
+        left = [nanny.pid for nanny in nannies if nanny.pid]
+        _log.warning("the local cluster does not stop: its workers are killed", workers=len(left))
+        for nanny in nannies:
+            nanny.auto_restart = False
+        for pid in left:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 @contextmanager

@@ -184,6 +184,10 @@ class Store:
         """Publish a run: `publish.publish`."""
         return publish.publish(self.root, publication, parent)
 
+    def overtaken(self, plan: Plan, parent: Commit | None) -> Commit | None:
+        """Return the commit of another run of the same plan that was first: `publish.overtaken`."""
+        return publish.overtaken(self.root, plan, parent)
+
     def hold(
         self, publication: Publication, parent: Commit | None, *, why: str, gates: tuple[Mapping[str, Any], ...] = ()
     ) -> HeldRun:

@@ -79,7 +79,7 @@ def _refuses_stale(root: ObjectRoot, key: str) -> bool:
     from batchscore.store.objects import client
 
     root.replace(key, b"one")
-    found = obstore.head(client(root.url), key)
+    found = root.insist("looked at", key, lambda: obstore.head(client(root.url), key))
     stale: Any = {name: found[name] for name in ("e_tag", "version") if found.get(name)}
     root.replace(key, b"other")
     try:

@@ -80,28 +80,41 @@ def publish(root: Root, publication: Publication, parent: Commit | None) -> Comm
         StateDamaged: When a stored part is not as it was written.
         StorageFailed: When storage failed; the message says what is published. Nothing is cleaned up then.
     """
-    date = publication.plan.date
-    current = head(root, date)
-    if not _same(current, parent):
-        return _lost(root, publication, current)
-    with _told(f"nothing of {date} was published"):
+    plan = publication.plan
+    first = overtaken(root, plan, parent)
+    if first is not None:
+        return first
+    with _told(f"nothing of {plan.date} was published"):
         try:
             commit = build(root, publication, parent)
         except (StateDamaged, FileNotFoundError) as error:
             # A run of the same plan that was first prunes the parts: then they are not damaged but published.
-            current = head(root, date)
-            if not _same(current, parent):
-                return _lost(root, publication, current)
+            first = overtaken(root, plan, parent)
+            if first is not None:
+                return first
             if isinstance(error, StateDamaged):
                 raise
-            raise damaged(
-                root.shown(layout.work(date, publication.plan.plan_id)), f"a file vanished ({error})"
-            ) from error
-    first = record(root, commit)
-    if first.run != commit.run:
+            raise damaged(root.shown(layout.work(plan.date, plan.plan_id)), f"a file vanished ({error})") from error
+    recorded = record(root, commit)
+    if recorded.run != commit.run:
         root.delete_folder(layout.run(commit.run))
-        return _lost(root, publication, head(root, date))
-    return acknowledge(root, first)
+        return _lost(root, plan, head(root, plan.date))
+    return acknowledge(root, recorded)
+
+
+def overtaken(root: Root, plan: Plan, parent: Commit | None) -> Commit | None:
+    """Return the commit of another run of the same plan that was first; None while the date stands as it stood.
+
+    Args:
+        root: The output root.
+        plan: What this run scores.
+        parent: The date's newest commit when this run was decided on, from `settle`.
+
+    Raises:
+        OutputExists: When a run of another plan was first.
+    """
+    current = head(root, plan.date)
+    return None if _same(current, parent) else _lost(root, plan, current)
 
 
 def build(root: Root, publication: Publication, parent: Commit | None) -> Commit:
@@ -195,12 +208,12 @@ def other_plan(root: Root, commit: Commit, plan: Plan) -> OutputExists:
     )
 
 
-def _lost(root: Root, publication: Publication, winner: Commit | None) -> Commit:
-    if winner and winner.input_id == publication.plan.input_id:
+def _lost(root: Root, plan: Plan, winner: Commit | None) -> Commit:
+    if winner and winner.input_id == plan.input_id:
         return acknowledge(root, winner)
     if winner:
-        raise other_plan(root, winner, publication.plan)
-    raise damaged(root.shown(layout.commits(publication.plan.date)), "a commit record vanished while this run scored")
+        raise other_plan(root, winner, plan)
+    raise damaged(root.shown(layout.commits(plan.date)), "a commit record vanished while this run scored")
 
 
 def _same(one: Commit | None, other: Commit | None) -> bool:
