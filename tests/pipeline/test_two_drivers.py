@@ -150,7 +150,7 @@ def test_a_driver_whose_work_was_pruned_finds_the_date_done(fast_path: Path, ste
     """Whoever was first prunes the work that both share: the slower one says so, whatever it was about to do."""
     project = make_project(fast_path / "project", files=2, groups=2)
     slower = start(project, before=pruned_before, given=(step, str(fast_path)))
-    until(lambda: (fast_path / "here").exists())
+    until((fast_path / "here").exists)
     first = start(project, *(OTHER if other else ()), before=without_lease).wait()
     (fast_path / "go").touch()
     ended = slower.wait()
