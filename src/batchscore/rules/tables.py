@@ -10,6 +10,7 @@ from typing import Annotated
 import pyarrow as pa
 from pydantic import AfterValidator
 
+from batchscore import transit
 from batchscore.errors import ConfigError
 
 Read = Callable[[str], bytes]
@@ -46,7 +47,7 @@ def read_table(
         ConfigError: When the file is missing, another one, no table, or lacks a column.
     """
     try:
-        content = read(path)
+        content = transit.read_pinned(path, sha256, read)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
         raise _refusal(key, path, "does not exist or can not be read", "TABLE-MISSING") from error
     found = hashlib.sha256(content).hexdigest()
