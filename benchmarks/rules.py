@@ -1,6 +1,7 @@
 """`python -m benchmarks.rules`: what five rules cost, against scoring the same rows with a logistic regression.
 
 A million real flights (those of 2013, again and again), the flights' own pipeline, batches as a worker takes them.
+The pipeline is scored twice: as scikit-learn does it, and with its preparation done natively, as a run does.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import pyarrow as pa
 
 from batchscore import infer
 from batchscore.model.estimator import as_model
+from batchscore.model.native import natively
 from batchscore.model.options import ModelOptions
 from batchscore.postprocess import Decider, PostprocessOptions, build
 from batchscore.schema import Feature, FeatureSchema
@@ -67,25 +69,29 @@ def main() -> None:
     )
     options = parse_section(ModelOptions, {"path": "m.joblib", "version": "1", "sha256": "0" * 64}, source="here")
     model = as_model(train(departures), options, schema)
+    models = {"pipeline": model, "native": natively(model)}
     table = _rows(pa.Table.from_pandas(departures[NAMES], preserve_index=False), given.rows)
     batches = [table.slice(at, BATCH_ROWS) for at in range(0, table.num_rows, BATCH_ROWS)]
     plain, ruled = _decider(schema, []), _decider(schema, RULES)
-    best = {"score": np.inf, "plain": np.inf, "ruled": np.inf}
+    best = dict.fromkeys(("pipeline", "native", "plain", "ruled"), np.inf)
     for _ in range(given.rounds):
-        started = time.process_time()
-        scores = [infer.score(model, batch) for batch in batches]
-        best["score"] = min(best["score"], time.process_time() - started)
+        for name, each in models.items():
+            started = time.process_time()
+            scores = [infer.score(each, batch) for batch in batches]
+            best[name] = min(best[name], time.process_time() - started)
         for name, decider in (("plain", plain), ("ruled", ruled)):
             best[name] = min(best[name], _timed(decider, scores, batches))
     cost = best["ruled"] - best["plain"]
     print(f"{table.num_rows:,} rows, best of {given.rounds} rounds, CPU seconds of one thread")
-    print(f"  scoring (whole pipeline)     {best['score']:7.3f} s  {_each(best['score'], table)}")
+    print(f"  scoring, whole pipeline      {best['pipeline']:7.3f} s  {_each(best['pipeline'], table)}")
+    print(f"  scoring, prepared natively   {best['native']:7.3f} s  {_each(best['native'], table)}")
     print(f"  deciding without rules       {best['plain']:7.3f} s  {_each(best['plain'], table)}")
     print(f"  five rules                   {cost:7.3f} s  {_each(cost, table)}")
-    print(f"  rules against scoring        {100 * cost / best['score']:7.1f} %")
+    print(f"  rules against the pipeline   {100 * cost / best['pipeline']:7.1f} %")
+    print(f"  rules against native         {100 * cost / best['native']:7.1f} %")
     if given.profile:
         _profile(ruled, scores, batches)
-    raise SystemExit(cost > LIMIT * best["score"])
+    raise SystemExit(cost > LIMIT * best["native"])
 
 
 def _rows(table: pa.Table, rows: int) -> pa.Table:

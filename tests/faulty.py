@@ -14,6 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 KINDS = ("lost-answer", "error-after-write", "unavailable", "conflict", "short-body", "flipped-byte", "delay")
+WRITER = b"parquet-cpp-arrow"
+"""What a footer says of its writer: with a flipped bit in it (`flipped-writer`) it still parses."""
 
 
 @dataclass
@@ -40,8 +42,11 @@ def at_random(seed: int, rate: float) -> Callable[[str, str], str | None]:
     return choose
 
 
-def in_order(script: list[tuple[str, str, str]]) -> Callable[[str, str], str | None]:
-    """Do each fault of a script once: (method, part of the path, kind); it is used up as it matches."""
+def in_order(script: list[tuple[str, str, str | None]]) -> Callable[[str, str], str | None]:
+    """Do each fault of a script once: (method, part of the path, kind); it is used up as it matches.
+
+    A kind of None lets a request pass.
+    """
     lock = threading.Lock()
 
     def choose(method: str, path: str) -> str | None:
@@ -77,6 +82,10 @@ def faulty(upstream: str, faults: Faults) -> Iterator[str]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def _flipped(answer: bytes, place: int) -> bytes:
+    return answer[:place] + bytes([answer[place] ^ 1]) + answer[place + 1 :]
 
 
 class _Server(ThreadingHTTPServer):
@@ -118,8 +127,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(500, b"<Error><Code>InternalError</Code></Error>")
         else:
             if kind == "flipped-byte" and self.command == "GET" and answer:
-                place = len(answer) // 2
-                answer = answer[:place] + bytes([answer[place] ^ 1]) + answer[place + 1 :]
+                # Another byte each time: two readings that are damaged alike would be believed, and rightly.
+                answer = _flipped(answer, (len(answer) // 2 + self.plan.injected[kind]) % len(answer))
+            if kind == "flipped-writer" and WRITER in answer:
+                answer = _flipped(answer, answer.index(WRITER))
             self._answer(status, answer, headers, cut=kind == "short-body" and self.command == "GET")
 
     def _ask(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:

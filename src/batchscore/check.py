@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 import numpy as np
 import pyarrow as pa
 
-from batchscore import __version__, infer, ingest, model, postprocess, sources
+from batchscore import __version__, infer, ingest, model, postprocess, sources, transit
 from batchscore.blocks import ARROW_TYPES
 from batchscore.config import RunConfig, deciding_keys
 from batchscore.errors import ConfigError, ContractError
@@ -108,7 +108,7 @@ def load_schema(config: RunConfig) -> tuple[FeatureSchema, str]:
     """
     path = config.feature_schema
     try:
-        content = sources.read_surely(path)
+        content = transit.read_surely(path)
     except FileNotFoundError as error:
         raise ConfigError(
             f"the feature schema '{path}' is missing",
@@ -265,7 +265,7 @@ def _read_drift_reference(config: RunConfig, schema: FeatureSchema) -> Reference
     if pinned is None:
         return None
     try:
-        content = sources.read_surely(pinned.path)
+        content = transit.read_surely(pinned.path)
     except FileNotFoundError as error:
         raise ConfigError(
             f"the drift reference '{pinned.path}' is missing",

@@ -12,7 +12,7 @@ from batchscore.errors import BatchscoreError, PartitionsFailed
 from batchscore.execution import Execution
 from batchscore.logs import logger
 from batchscore.plan import Partition
-from batchscore.preprocess import most_bad
+from batchscore.preprocess import check_budget, most_bad
 from batchscore.report import PartitionOutcome, Totals
 from batchscore.score import Job, attempt, try_rows
 from batchscore.store import Store
@@ -68,19 +68,21 @@ def score_all(checked: Checked, job: Job, execution: Execution, progress: Progre
                 workers.run(partial(attempt, job), missing, take)
                 break
             except PartitionsFailed as error:
-                job = _without_deadly_rows(workers, job, error, missing, most_bad(job.rows, rows))
+                job = _without_deadly_rows(workers, job, error, missing, rows)
     _log.info("partitions scored", partitions=len(plan.partitions), **execution.counts())
     return totals
 
 
 def _without_deadly_rows(
-    workers: Workers, job: Job, error: PartitionsFailed, missing: list[Partition], most: int
+    workers: Workers, job: Job, error: PartitionsFailed, missing: list[Partition], all_rows: int
 ) -> Job:
     """Return the job that sets aside the rows over which workers died, or raise the error when that can not be.
 
     Raises:
-        PartitionsFailed: The error: rows may not be set aside, more are deadly than may be, or it is no row's doing.
+        PartitionsFailed: The error: rows may not be set aside, or it is no row's doing.
+        TooManyBadRows: When more rows are deadly than may be set aside: they would be at the next attempt too.
     """
+    most = most_bad(job.rows, all_rows)
     if error.slug != "KILLED-WORKER" or job.rows.on_bad != "quarantine":
         raise error
     partition = next(each for each in missing if each.index == error.context["partition"])
@@ -90,6 +92,8 @@ def _without_deadly_rows(
     if found is None:
         raise error
     _log.warning("rows killed workers", partition=partition.index, rows=len(found))
+    deadly = before + len(found)
+    check_budget(deadly, all_rows, {"killed-worker": deadly}, job.rows, at_least=True)
     return replace(job, killed={**job.killed, partition.index: found})
 
 
@@ -106,8 +110,8 @@ def deadly_rows(workers: Workers, job: Job, partition: Partition, most: int) -> 
         most: How many rows may be set aside.
 
     Returns:
-        The rows, ascending; None when there are more, or when no row by itself is deadly, such as where the file kills
-        its reader, or where the partition as a whole needs too much memory.
+        The rows, ascending, one more than `most` when there are more; None when no row by itself is deadly, such as
+        where the file kills its reader, or where the partition as a whole needs too much memory.
 
     Raises:
         BatchscoreError: When rows fail otherwise.
@@ -116,16 +120,15 @@ def deadly_rows(workers: Workers, job: Job, partition: Partition, most: int) -> 
         return None
     found: tuple[tuple[int, int], ...] = ()
     first = 0
-    while len(found) < most:
+    while True:
         row = _first_deadly(workers, replace(job, killed={**job.killed, partition.index: found}), partition, first)
         alone = replace(job, killed={**job.killed, partition.index: ((0, row),)})
         if not _kills(workers, alone, partition, row + 1, surely=True):
             return None
         found, first = (*found, (row, row + 1)), row + 1
         rest = replace(job, killed={**job.killed, partition.index: found})
-        if not _kills(workers, rest, partition, partition.rows):
+        if len(found) > most or not _kills(workers, rest, partition, partition.rows):
             return found
-    return None
 
 
 def _first_deadly(workers: Workers, job: Job, partition: Partition, living: int) -> int:

@@ -94,14 +94,24 @@ def _rescore_once(
 
 
 def _settle(request: Request, store: Store, source: str | None) -> tuple[Step | None, bool]:
-    """Return what is to be scored, None when nothing is set aside; and whether the newest revision has done it."""
+    """Return what is to be scored, None when nothing is set aside; and whether the newest revision has done it.
+
+    If it has, the date shows it on return: a crash may have left that undone.
+
+    Raises:
+        Held: When the same rescoring waits to be released or discarded.
+    """
     newest = store.published(request.day.isoformat())
     before = base_of(store, newest)
     if before is not None:
         step = step_of(request.config, before, source)
         if step is not None and step.checked.plan.input_id == newest.commit.input_id:
+            store.settle(step.checked.plan)
             return step, True
-    return step_of(request.config, newest, source), False
+    step = step_of(request.config, newest, source)
+    if step is not None:
+        store.settle(step.checked.plan, republish=True)
+    return step, False
 
 
 def _unchanged(store: Store, request: Request, *, done: bool) -> Result:

@@ -12,9 +12,11 @@ import os
 import re
 import stat as modes
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from batchscore import retries
 from batchscore.errors import ConfigError, StorageFailed
@@ -47,6 +49,19 @@ _SECRET = re.compile(
     r"(\"?\s*[=:>]\s*\"?)(?:bearer\s+|basic\s+)?[^\s\"'<>,;&]+"
 )
 _ResultT = TypeVar("_ResultT")
+
+
+class Witness(Protocol):
+    """What all answers of object stores came to."""
+
+    def hexdigest(self) -> str:
+        """Return the sha256 of all of them."""
+
+    def update(self, data: bytes, /) -> None:
+        """Take one more."""
+
+
+_witness: ContextVar[Witness | None] = ContextVar("witness", default=None)
 
 
 class _TransientError(Exception):
@@ -161,37 +176,15 @@ def read_into(path: str, ranges: Sequence[tuple[int, int]], buffer: memoryview) 
     return (*seen, stat(path))
 
 
-def read_surely(path: str) -> bytes:
-    """Read a whole small file that no digest pins; a remote one until two answers in a row agree.
-
-    Raises:
-        FileNotFoundError: When it is not there.
-        StorageFailed: When the store fails, after retries, or no two answers agree.
-    """
-    content = read(path)
-    if not is_remote(path):
-        return content
-    for _ in range(ATTEMPTS):
-        before, content = content, read(path)
-        if content == before:
-            return content
-        retries.note()
-    raise _failed(path, "the store answers each time with other bytes")
-
-
-def doubted(path: str, action: Callable[[], _ResultT], doubt: type[Exception]) -> _ResultT:
-    """Do `action`; when it ends in `doubt` over a remote file, once more: a bit may have flipped on the way.
-
-    Raises:
-        Exception: What `action` raises, `doubt` on its second time.
-    """
+@contextmanager
+def witnessed() -> Iterator[Witness]:
+    """Take the digest of all that this thread is told by object stores within the block, in its order."""
+    found = hashlib.sha256()
+    token = _witness.set(found)
     try:
-        return action()
-    except doubt:
-        if not is_remote(path):
-            raise
-        retries.note()
-        return action()
+        yield found
+    finally:
+        _witness.reset(token)
 
 
 def redact(text: str) -> str:
@@ -312,6 +305,9 @@ def _remote_range(path: str, start: int, end: int) -> tuple[Stat, bytes]:
     result = _obstore().get(store, key, options={"range": (start, end)})
     found = _remote_stat(path, result.meta)
     content = bytes(result.bytes())
+    witness = _witness.get()
+    if witness is not None:
+        witness.update(repr(found).encode() + content)
     if len(content) != min(end, found.size) - start:
         raise _TransientError(f"the store sent {len(content)} of {end - start} bytes")
     return found, content
@@ -333,8 +329,8 @@ def _retried(path: str, action: Callable[[], _ResultT]) -> _ResultT:
             with attempt:
                 return _translated(path, action)
     except _TransientError as error:
-        raise _failed(path, str(error)) from None
-    raise _failed(path, "no attempt was made")
+        raise failed(path, str(error)) from None
+    raise failed(path, "no attempt was made")
 
 
 def _translated(path: str, action: Callable[[], _ResultT]) -> _ResultT:
@@ -345,7 +341,7 @@ def _translated(path: str, action: Callable[[], _ResultT]) -> _ResultT:
         raise FileNotFoundError(errno.ENOENT, "no such file", redact(path)) from None
     except OSError as error:
         text = redact(error.strerror or str(error))
-        raise (_TransientError(text) if error.errno in _TRANSIENT else _failed(path, text)) from None
+        raise (_TransientError(text) if error.errno in _TRANSIENT else failed(path, text)) from None
     except Exception as error:
         kind = type(error)
         if not kind.__module__.startswith("obstore"):
@@ -354,10 +350,11 @@ def _translated(path: str, action: Callable[[], _ResultT]) -> _ResultT:
             raise FileNotFoundError(errno.ENOENT, "no such file", redact(path)) from None
         text = redact(str(error).partition("Debug source")[0])
         transient = kind.__name__ in ("GenericError", "JoinError")
-        raise (_TransientError(text) if transient else _failed(path, text)) from None
+        raise (_TransientError(text) if transient else failed(path, text)) from None
 
 
-def _failed(path: str, fact: str) -> StorageFailed:
+def failed(path: str, fact: str) -> StorageFailed:
+    """Return the error of a file that can not be read now."""
     return StorageFailed(
         f"'{redact(path)}' can not be read: {fact}",
         slug="READ",

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
 from functools import partial
+from typing import cast
 
 from batchscore import lineage
 from batchscore.config import RunConfig
@@ -16,7 +17,7 @@ from batchscore.ingest import resolve
 from batchscore.lineage import Events, Subject
 from batchscore.logs import logger
 from batchscore.metrics import Attempt, Group, Outcome, Pusher, RunType
-from batchscore.store import Commit, Store, notify
+from batchscore.store import Commit, HeldRun, Store, notify
 
 _log = logger(__name__)
 
@@ -89,6 +90,14 @@ def tell_released(config: RunConfig, store: Store, commit: Commit) -> None:
     run = store.published(commit.date, commit.number)
     metadata = run.document("metadata.json")  # the run's own type: its group is the one that says that it is held
     _log_push(pusher_of(config, metadata["run_type"]).success(run.document("summary_metrics.json"), metadata))
+
+
+def tell_discarded(config: RunConfig, store: Store, held: HeldRun) -> None:
+    """Tell that a held run was dropped, unless another run of the same type is still held."""
+    run_type = cast("RunType", held.commit.run_type)
+    waiting = (other for day in store.held_dates() for other in store.held(day))
+    if not any(other.state == "open" and other.commit.run_type == run_type for other in waiting):
+        _log_push(pusher_of(config, run_type).settled())
 
 
 def pusher_of(config: RunConfig, run_type: RunType) -> Pusher:

@@ -155,7 +155,7 @@ def test_a_push_stays_small_however_wide_the_data() -> None:
     series = sum(item.series for item in content)
 
     assert len(render(content).encode()) < 12_000
-    assert series <= 110
+    assert series <= 125
     assert len(dict(values(content)["feature_drift_psi"])) == MAX_FEATURES + 1
     assert len(values(content)["prediction_score"].buckets) <= MAX_BUCKETS
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from servers import pushgateway
-from small_world import CONFIG, DAY, ROWS, World
+from small_world import CONFIG, DAY, ROWS, SNAPSHOT, World
 
 
 def test_a_release_ends_what_the_hold_began(world: World, require: Callable[[str], str], tmp_path: Path):
@@ -22,6 +22,25 @@ def test_a_release_ends_what_the_hold_began(world: World, require: Callable[[str
     assert (held.code, released.code) == (15, 0)
     assert (before["last_run_held"], before["last_run_success"], "scored_rows" in before) == (1.0, 0.0, False)
     assert (after["last_run_held"], after["last_run_success"], after["scored_rows"]) == (0.0, 1.0, float(ROWS))
+
+
+def test_a_discard_ends_what_the_hold_began(world: World, require: Callable[[str], str], tmp_path: Path):
+    """Of two held dates the first discard leaves the alert to the other; no discard claims a success or other times."""
+    other = "2024-03-02"
+    world.path(SNAPSHOT.replace(DAY.replace("-", "_"), other.replace("-", "_"))).symlink_to(world.path(SNAPSHOT))
+    with pushgateway(require("prometheus-pushgateway"), tmp_path) as gateway:
+        world.configure(metrics__pushgateway=gateway.url, volume__min_rows=ROWS + 1, volume__on_breach="hold")
+        held = [world.run("--run-type=scheduled", date=day).code for day in (DAY, other)]
+        states = [_plain(gateway.series())]
+        for day in (DAY, other):
+            dropped = world("discard", "--config", CONFIG, "--date", day, "--reason", "half of it is missing")
+            assert dropped.code == 0, dropped.err
+            states.append(_plain(gateway.series()))
+
+    assert held == [15, 15]
+    assert [state["last_run_held"] for state in states] == [1.0, 1.0, 0.0]
+    assert states[2] | {"last_run_held": 1.0} == states[0]
+    assert states[2]["last_run_success"] == 0.0
 
 
 def _plain(series: dict[str, float]) -> dict[str, float]:

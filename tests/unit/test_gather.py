@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchscore import gather
-from batchscore.errors import ContractError, PartitionsFailed
+from batchscore.errors import ContractError, PartitionsFailed, TooManyBadRows
 from batchscore.gather import deadly_rows
 from batchscore.plan import Fragment, Partition
 from batchscore.preprocess import RowsOptions
@@ -74,16 +74,30 @@ def test_a_row_takes_about_a_dozen_tries():
 @pytest.mark.parametrize(
     ("workers", "most"),
     [
-        (Workers(frozenset({1, 2, 3})), 2),
-        (Workers(frozenset({1})), 0),
         (Workers(frozenset(), reading=True), 5),
         (Workers(frozenset(), most=600), 5),
+        (Workers(frozenset(), most=600), 0),
     ],
-    ids=["more than the budget", "no budget", "the file kills its reader", "all rows together need too much memory"],
+    ids=["the file kills its reader", "all rows together need too much memory", "no budget for either"],
 )
 def test_what_is_no_rows_doing_is_not_blamed_on_one(workers, most):
     """Then the run fails as it would have."""
     assert deadly_rows(workers, Job(), partition(), most) is None
+
+
+@pytest.mark.parametrize(("deadly", "most"), [({1, 2, 3, 617}, 2), ({999}, 0)], ids=["a few", "no budget"])
+def test_more_deadly_rows_than_the_budget_are_too_many_bad_rows(deadly, most):
+    """Code 16, which is not tried again: they would kill at the next attempt too; within the budget they are set aside."""
+    error = PartitionsFailed("x", slug="KILLED-WORKER", partition=3)
+    budgets = [
+        replace(Job(), rows=RowsOptions(on_bad="quarantine", max_bad_count=count, max_bad_percent=10))
+        for count in (most, len(deadly))
+    ]
+    within = gather._without_deadly_rows(Workers(frozenset(deadly)), budgets[1], error, [partition()], ROWS)
+
+    with pytest.raises(TooManyBadRows, match=f"at least {most + 1} of 1000 rows are bad .killed-worker {most + 1}."):
+        gather._without_deadly_rows(Workers(frozenset(deadly)), budgets[0], error, [partition()], ROWS)
+    assert len(within.killed[3]) == len(deadly)
 
 
 def test_an_error_on_the_way_is_that_error():
@@ -106,4 +120,4 @@ def test_without_a_quarantine_or_a_death_the_error_stands(error, on_bad):
     job = replace(Job(), rows=RowsOptions(on_bad=on_bad, max_bad_count=5, max_bad_percent=10))
 
     with pytest.raises(PartitionsFailed):
-        gather._without_deadly_rows(Workers(frozenset({1})), job, error, [partition()], 5)
+        gather._without_deadly_rows(Workers(frozenset({1})), job, error, [partition()], ROWS)

@@ -463,7 +463,7 @@ def test_why_shows_every_rules_outcome():
     assert all(each.holds for each in (*hub.conditions, *late.conditions))
 
 
-@pytest.mark.parametrize("count", [1, 16, 17, 62])
+@pytest.mark.parametrize("count", [1, 8, 9, 16, 17, 62])
 def test_many_rules_are_told_apart(count):
     """The `rule` column joins those that held, for any number of rules that may be given."""
     every = [
@@ -477,6 +477,63 @@ def test_many_rules_are_told_apart(count):
     ]
 
     assert made.columns["rule"].to_pylist() == wanted
+
+
+def with_anything_under_nulls(array):
+    """Return the array with NaN, 127, true, the last place, in the place of its nulls."""
+    if pa.types.is_dictionary(array.type):
+        return pa.DictionaryArray.from_arrays(with_anything_under_nulls(array.indices), array.dictionary)
+    under = {pa.float64(): float("nan"), pa.bool_(): True}.get(array.type, 127)
+    filled = array.fill_null(under)
+    return pa.Array.from_buffers(array.type, len(array), [array.buffers()[0], *filled.buffers()[1:]])
+
+
+@pytest.mark.parametrize("start", [0, 1, 7, 8, 9, 23])
+def test_what_lies_in_the_place_of_a_null_means_nothing(start):
+    """Nor does where in memory a batch begins: values are looked at as they lie there."""
+    table = pa.concat_tables([rows()] * 8)
+    coded = {
+        "carrier": table["carrier"].dictionary_encode().combine_chunks(),
+        **{name: table[name].combine_chunks() for name in ("delay", "amount", "vip")},
+    }
+    plain = pa.table(coded).slice(start, 13)
+    dirty = pa.table({name: with_anything_under_nulls(array) for name, array in coded.items()}).slice(start, 13)
+    conditions = [
+        {"column": "carrier", "differs": "UA"},
+        {"column": "delay", "above": 10},
+        {"column": "amount", "null": True},
+        {"column": "amount", "below": 2},
+        {"column": "vip", "equals": True},
+        {"column": "delay", "null": False},
+    ]
+    section = options(
+        *({"name": f"r{at}", "when": [condition], "then": {}} for at, condition in enumerate(conditions)), match="all"
+    )
+    scores = np.full((13, 1), 0.5)
+    made = [decide(section, table=each, scores=scores).columns["rule"] for each in (plain, dirty)]
+    alone = [
+        decide(section, table=pa.table(plain.slice(at, 1).to_pydict(), plain.schema), scores=scores[:1]).columns[
+            "rule"
+        ][0]
+        for at in range(13)
+    ]
+
+    assert dirty.column("delay").null_count == plain.column("delay").null_count > 0
+    assert made[0].equals(made[1])
+    assert made[0].to_pylist() == [each.as_py() for each in alone]
+
+
+@pytest.mark.parametrize("zero", [0.0, -0.0])
+def test_a_limit_takes_the_place_of_what_equals_it(zero):
+    """Also where only the sign of a zero differs, whatever stands around it."""
+    section = options(
+        {"name": "cap", "when": [{"column": "origin", "null": False}], "then": {"at_least": zero, "at_most": 0.5}}
+    )
+    given = np.array([[0.0], [-0.0], [0.5], [0.7], [-0.0]])
+    made = decide(section, scores=given).columns["prediction"].to_numpy()
+
+    assert np.signbit(made).tolist() == [math.copysign(1, zero) < 0] * 2 + [False] * 2 + [math.copysign(1, zero) < 0]
+    assert made.tolist() == [0.0, 0.0, 0.5, 0.5, 0.0]
 
 
 @settings(max_examples=60, deadline=None)

@@ -26,7 +26,7 @@ All pushes of a run share `metrics.budget_seconds` of wall-clock time, whatever 
 
 All metrics describe the last run.
 They are gauges, and two histograms of one run: `rate()` and `sum_over_time()` of them mean nothing, because a daily value is scraped many hundred times.
-At most 12 features and 8 reasons of rejected rows have a series of their own; the others share `other`, with the highest drift and share of missing values, and with the sum of the rows.
+At most 20 features and 8 reasons of rejected rows have a series of their own; the others share `other`, with the highest drift and share of missing values, and with the sum of the rows.
 
 | Metric | Type | Unit | Labels | Set | Meaning |
 |---|---|---|---|---|---|

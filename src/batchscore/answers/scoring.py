@@ -32,7 +32,7 @@ from batchscore.rescoring import rescore_quarantine as rescore_rows
 from batchscore.run import Result, check_totals, open_output, private_execution, publish_privately
 from batchscore.run import run as run_date
 from batchscore.store import holder
-from batchscore.telling import tell_released
+from batchscore.telling import tell_discarded, tell_released
 from batchscore.text import Answer
 
 
@@ -153,7 +153,9 @@ def release(config_files: Sequence[str], given_date: str, *, reason: str, by: st
 def discard(config_files: Sequence[str], given_date: str, *, reason: str, by: str | None) -> Answer:
     """Drop the newest held run of a date."""
     config = load_config(config_files)
-    held = open_output(config).discard(parse_day(given_date).isoformat(), by=by or login(), reason=reason)
+    store = open_output(config)
+    held = store.discard(parse_day(given_date).isoformat(), by=by or login(), reason=reason)
+    tell_discarded(config, store, held)
     return Answer(
         text=f"discarded the held run {held.number} of {given_date}: {reason}; what was published before stays",
         document={"status": "discarded", "held": held.number, "run": held.commit.run},

@@ -14,7 +14,7 @@ from functools import lru_cache
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from batchscore import sources
+from batchscore import sources, transit
 from batchscore.errors import ContractError, SnapshotCorrupt, SnapshotMissing
 from batchscore.ingest.chunks import Group, read_groups
 from batchscore.plan import InputFile, Partition, RowGroup
@@ -146,7 +146,7 @@ def check_same_files(path: str, footers: Sequence[Footer], *, ready: str | None 
 
 def _list_files(path: str, ready: str | None) -> list[sources.Stat]:
     try:
-        return [file for file in sources.list_files(path) if file.path != ready]
+        return [file for file in transit.list_surely(path) if file.path != ready]
     except FileNotFoundError as error:
         raise vanished(str(error.filename or path)) from None
 
@@ -245,7 +245,7 @@ def parser_fact(error: BaseException) -> str:
 def _footer(stat: sources.Stat, columns: Sequence[str] | None) -> Footer:
     _check_name(stat.path)
     try:
-        parsed = sources.doubted(stat.path, lambda: read_footer(stat.path, stat.size), SnapshotCorrupt)
+        parsed = transit.doubted(stat.path, lambda: read_footer(stat.path, stat.size), SnapshotCorrupt)
     except FileNotFoundError:
         raise vanished(stat.path) from None
     words = (dtype_word(field.type) for field in parsed.schema)
@@ -268,14 +268,17 @@ def _row_group(group: Group, leaves: Sequence[int]) -> RowGroup:
 def read_footer(path: str, size: int) -> ParsedFooter:
     """Read and parse the footer of a file of `size` bytes: the last 64 KiB first, more if needed.
 
+    No digest of it is known yet, and the plan is made of it: over an object store two answers must agree.
+
     Raises:
         FileNotFoundError: When the file is gone.
         SnapshotCorrupt: When the bytes are no footer.
+        StorageFailed: When the store fails, after retries, or no two answers in a row agree.
     """
-    tail = sources.read(path, max(size - TAIL, 0), size)
+    tail = transit.read_surely(path, max(size - TAIL, 0), size)
     parsed = parse_footer(path, size, tail)
     if isinstance(parsed, int):
-        parsed = parse_footer(path, size, sources.read(path, size - parsed, size))
+        parsed = parse_footer(path, size, transit.read_surely(path, size - parsed, size))
     if isinstance(parsed, int):
         raise changed(path, "its footer grew")
     return parsed

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from prometheus_client import Metric as MetricFamily
 
 
+_HELD = "batchscore_last_run_held"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Samples:
     """The values of one metric."""
@@ -36,6 +39,12 @@ def start_samples(attempt: Attempt) -> tuple[Samples, ...]:
 def attempt_samples(attempt: Attempt) -> tuple[Samples, ...]:
     """Return what is pushed when an attempt ends without publishing: sets T and A."""
     return _samples(Facts(attempt=attempt, summary={}, metadata={}), "TA")
+
+
+def settled_samples() -> tuple[Samples, ...]:
+    """Return what is pushed when nothing is held any more: that alone, so that whatever ran since stands."""
+    nothing = Facts(attempt=Attempt(started=0.0), summary={}, metadata={})
+    return tuple(each for each in _samples(nothing, "A") if each.metric.name == _HELD)
 
 
 def samples(summary: Mapping[str, Any], metadata: Mapping[str, Any]) -> tuple[Samples, ...]:

@@ -30,7 +30,7 @@ SLACK_SECONDS = 0.1
 
 RunType = Literal["scheduled", "backfill", "manual"]
 Verb = Literal["PUT", "POST", "DELETE"]
-Push = Literal["start", "failure", "unchanged", "success", "forget"]
+Push = Literal["start", "failure", "unchanged", "success", "discard", "forget"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +120,10 @@ class Pusher:
             metadata: The content of `metadata.json`.
         """
         return self._deliver("success", "PUT", lambda: exposition.samples(summary, metadata))
+
+    def settled(self) -> Outcome:
+        """Tell that nothing is held any more; all else stays as the last attempt told it."""
+        return self._deliver("discard", "POST", exposition.settled_samples)
 
     def forget(self) -> Outcome:
         """Have the gateway forget the group; it answers before it has done so."""

@@ -15,7 +15,7 @@ REASONS: tuple[str, ...] = tuple(sorted({row.reason for row in EXIT_CODES if row
 """Every value of the `reason` label of a failed attempt."""
 STAGES = ("resolve", "cluster", "load", "score", "reduce", "publish")
 """Every value of the `stage` label."""
-MAX_FEATURES = 12
+MAX_FEATURES = 20
 """Features with a series of their own; the others share one."""
 MAX_REASONS = 8
 """Reasons of rejected rows with a series of their own; the others share one."""

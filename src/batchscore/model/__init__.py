@@ -173,11 +173,11 @@ def verify(
     _check_schema_digest(options, schema)
     trained_after = _check_trained_until(options, day)
     content = read_pinned(options.path, options.sha256, read, what="model", slug="")
+    pin, sample = options.golden, b""
+    if pin is not None:  # before code of the model runs
+        sample = read_pinned(pin.path, pin.sha256, read, what="golden sample", slug="GOLDEN-")
     model = _load_once(options, schema, lambda: content)
-    golden = None
-    if options.golden is not None:
-        sample = read_pinned(options.golden.path, options.golden.sha256, read, what="golden sample", slug="GOLDEN-")
-        golden = {"sha256": options.golden.sha256, **check_golden(model, sample, score)}
+    golden = None if pin is None else {"sha256": pin.sha256, **check_golden(model, sample, score)}
     return ModelRef(
         name=_name(options),
         version=options.version,

@@ -6,15 +6,21 @@ Reading such a file runs what is written in it; that is why `model` hands over b
 from __future__ import annotations
 
 import io
+import re
 from typing import TYPE_CHECKING
 
 from batchscore.model.estimator import EstimatorModel, as_model
-from batchscore.model.loading import load_guarded
+from batchscore.model.loading import load_guarded, other_version
 from batchscore.model.native import PreparedModel, natively
+from batchscore.model.placeholders import Damaged
+from batchscore.model.unfold import decompressed
 
 if TYPE_CHECKING:
     from batchscore.model.options import ModelOptions
     from batchscore.schema import FeatureSchema
+
+_SAVED_BY = re.compile(rb"_sklearn_version(?:\x94|q.|r.{4})?(?:\x8c.|X.{4})(\d+\.\d+[\w.+]*)(?=[\x94qrusb])", re.DOTALL)
+"""A scikit-learn version in a pickle: the key and its value as texts, each followed by a mark to memoize it."""
 
 
 def load_model(options: ModelOptions, schema: FeatureSchema, content: bytes) -> EstimatorModel | PreparedModel:
@@ -25,4 +31,21 @@ def load_model(options: ModelOptions, schema: FeatureSchema, content: bytes) -> 
     """
     import joblib
 
+    _refuse_other_version(options.path, content)
     return natively(as_model(load_guarded(options.path, lambda: joblib.load(io.BytesIO(content))), options, schema))
+
+
+def _refuse_other_version(path: str, content: bytes) -> None:
+    """Refuse a file of another scikit-learn before any of it runs: the version stands in it as plain text.
+
+    Raises:
+        ModelError: When it says so.
+    """
+    import sklearn
+
+    try:
+        found = _SAVED_BY.search(decompressed(content)[1])
+    except Damaged:
+        return  # loading it says what is wrong
+    if found is not None and found[1].decode() != sklearn.__version__:
+        raise other_version(path, found[1].decode(), sklearn.__version__)

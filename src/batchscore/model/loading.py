@@ -40,13 +40,7 @@ def load_guarded(path: str, load: Callable[[], object]) -> object:
             warnings.simplefilter("error", UserWarning)
             return load()
     except InconsistentVersionWarning as error:
-        raise ModelError(
-            f"the model '{path}' was saved by scikit-learn {error.original_sklearn_version}, "
-            f"but {error.current_sklearn_version} is installed ({error.estimator_name})",
-            slug="LIBRARY-VERSION",
-            remedy="install the version that saved it, or train and release the model again",
-            path=path,
-        ) from error
+        raise other_version(path, error.original_sklearn_version, error.current_sklearn_version) from error
     except ModuleNotFoundError as error:
         raise ModelError(
             f"the model '{path}' needs the module '{error.name}', which is not installed",
@@ -56,6 +50,16 @@ def load_guarded(path: str, load: Callable[[], object]) -> object:
         ) from error
     except Exception as error:
         raise _load_error(path, error) from error
+
+
+def other_version(path: str, saved: str, installed: str) -> ModelError:
+    """Return the error of a model that another scikit-learn saved."""
+    return ModelError(
+        f"the model '{path}' was saved by scikit-learn {saved}, but {installed} is installed",
+        slug="LIBRARY-VERSION",
+        remedy="install the version that saved it, or train and release the model again",
+        path=path,
+    )
 
 
 def _load_error(path: str, error: Exception) -> ModelError:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import PurePosixPath
 
+from batchscore import transit
 from batchscore.errors import ConfigError, ModelError
 from batchscore.model.options import names_latest
 
@@ -28,9 +29,7 @@ def read_pinned(path: str, sha256: str, read: Read, *, what: str, slug: str) -> 
         ModelError: When there is no such file, it can not be read, or it is another one.
     """
     try:
-        content = read(path)
-        if hashlib.sha256(content).hexdigest() != sha256:
-            content = read(path)  # a bit may have flipped on the way from a store
+        content = transit.read_pinned(path, sha256, read)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ModelError(
             f"the {what} '{path}' does not exist", slug=f"{slug}MISSING", remedy="check the path", path=path

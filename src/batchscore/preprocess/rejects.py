@@ -94,7 +94,7 @@ def most_bad(options: RowsOptions, rows: int) -> int:
     return min(options.max_bad_count, int(options.max_bad_percent * rows // 100))
 
 
-def check_budget(bad: int, read: int, counts: dict[str, int], options: RowsOptions) -> None:
+def check_budget(bad: int, read: int, counts: dict[str, int], options: RowsOptions, *, at_least: bool = False) -> None:
     """Check the rows that were set aside against both limits of the budget.
 
     Args:
@@ -102,6 +102,7 @@ def check_budget(bad: int, read: int, counts: dict[str, int], options: RowsOptio
         read: Rows read.
         counts: Rows per reason, for the message.
         options: The budget.
+        at_least: Whether there may be more of them, for the message.
 
     Raises:
         TooManyBadRows: When either limit is passed.
@@ -115,7 +116,7 @@ def check_budget(bad: int, read: int, counts: dict[str, int], options: RowsOptio
         return
     reasons = ", ".join(f"{reason} {count}" for reason, count in counts.items() if count)
     raise TooManyBadRows(
-        f"{bad} of {read} rows are bad ({reasons}), and {' and '.join(over)}",
+        f"{'at least ' if at_least else ''}{bad} of {read} rows are bad ({reasons}), and {' and '.join(over)}",
         slug="BUDGET",
         remedy="mend the source, or raise both limits if so many bad rows are acceptable",
         bad_rows=bad,

@@ -15,8 +15,10 @@ from batchscore.rules.options import Lookup, Rule, Value
 from batchscore.rules.rows import Rows
 from batchscore.rules.tables import Read, read_table
 
-_FEW_RULES = 16
-"""Of so many rules every set that can hold together is numbered beforehand."""
+_FEW_RULES = 8
+"""Of so many rules every set that can hold together has its text made beforehand: they are 256 at most."""
+_COUNTED_RULES = 16
+"""Of so many rules the sets that do hold together are found by counting; of more, by sorting."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +76,7 @@ class CompiledRules:
         for at, (rule, mask) in enumerate(zip(self.rules, acting, strict=True)):
             _move(prediction, rule, mask)
             if flag is not None and rule.then.flag is not None:
-                np.copyto(flag, np.int8(rule.then.flag), where=mask)
+                np.putmask(flag, mask, np.int8(rule.then.flag))
             for name, value in rule.then.set.items():
                 columns[name].put_where(mask, value)
             if rule.then.lookup is not None:
@@ -91,29 +93,32 @@ class CompiledRules:
         if self.match == "first":
             codes = np.full(len(acting[0]), -1, dtype=np.int32)
             for at, mask in enumerate(acting):
-                np.copyto(codes, np.int32(at), where=mask)
+                np.putmask(codes, mask, np.int32(at))
             return _taken(names, codes, pa.string())
         distinct, codes = _distinct(acting)
-        joined = [";".join(name for at, name in enumerate(names) if held >> at & 1) for held in distinct.tolist()]
-        nothing = np.flatnonzero(distinct == 0)
-        codes = np.where(codes == (nothing[0] if len(nothing) else -1), -1, codes).astype(np.int32)
-        return _taken(joined, codes, pa.string())
+        joined = [";".join(name for at, name in enumerate(names) if held >> at & 1) for held in distinct]
+        anything = acting[0].copy()
+        for mask in acting[1:]:
+            anything |= mask
+        return _at(joined, codes, anything, pa.string())
 
 
-def _distinct(acting: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the sets of rules that hold together, as bits, ascending; and per row which of them holds there."""
-    few = len(acting) <= _FEW_RULES
-    bits: Any = np.zeros(len(acting[0]), dtype=np.uint16 if few else np.int64)
+def _distinct(acting: Sequence[np.ndarray]) -> tuple[Sequence[int], np.ndarray]:
+    """Return sets of rules, as bits, all that hold together among them; and per row which of them holds there."""
+    wide = np.uint16 if len(acting) <= _COUNTED_RULES else np.int64
+    bits: Any = np.zeros(len(acting[0]), dtype=np.uint8 if len(acting) <= _FEW_RULES else wide)
     for at, mask in enumerate(acting):
         bits |= np.left_shift(mask, at, dtype=bits.dtype)
-    if not few:
+    if len(acting) <= _FEW_RULES:
+        return range(1 << len(acting)), bits
+    if len(acting) > _COUNTED_RULES:
         found, index = np.unique(bits, return_inverse=True)
-        return found, index
+        return found.tolist(), index
     # Counting is several times faster than the sort that `np.unique` does.
     found = np.flatnonzero(np.bincount(bits, minlength=1))
     places = np.zeros(1 << len(acting), dtype=np.int32)
     places[found] = np.arange(len(found), dtype=np.int32)
-    return found, places[bits]
+    return found.tolist(), places[bits]
 
 
 def compile_rules(
@@ -162,7 +167,7 @@ class _Column:
 
     def put_where(self, mask: np.ndarray, value: Value) -> None:
         """Set the rows where the mask is true to one value."""
-        np.copyto(self._codes, np.int32(len(self._values)), where=mask)
+        np.putmask(self._codes, mask, np.int32(len(self._values)))
         self._values.append(value)
 
     def put(self, where: np.ndarray, values: Sequence[Any], index: np.ndarray) -> None:
@@ -175,7 +180,15 @@ class _Column:
 
 
 def _taken(values: Sequence[Any], codes: np.ndarray, kind: pa.DataType) -> pa.Array:
-    return pa.array(values, kind).take(pa.array(codes, mask=codes < 0))
+    """Return `values[codes]`, null where a code is negative."""
+    return _at(values, codes, codes >= 0, kind)
+
+
+def _at(values: Sequence[Any], index: np.ndarray, valid: np.ndarray, kind: pa.DataType) -> pa.Array:
+    """Return `values[index]`, null where not valid; faster than `pa.array` with a mask, which makes the bits one by one."""
+    bits = None if valid.all() else pa.py_buffer(np.packbits(valid, bitorder="little"))
+    places = pa.Array.from_buffers(pa.from_numpy_dtype(index.dtype), len(index), [bits, pa.py_buffer(index)])
+    return pa.array(values, kind).take(places)
 
 
 def _only_first(held: Sequence[np.ndarray], n_rows: int) -> list[np.ndarray]:
@@ -190,11 +203,12 @@ def _only_first(held: Sequence[np.ndarray], n_rows: int) -> list[np.ndarray]:
 def _move(prediction: np.ndarray, rule: Rule, mask: np.ndarray) -> None:
     then = rule.then
     if then.prediction is not None:
-        np.copyto(prediction, then.prediction, where=mask)
+        np.putmask(prediction, mask, then.prediction)
+    # A prediction that is equal becomes the limit too, which is another zero where their signs differ.
     if then.at_most is not None:
-        np.minimum(prediction, then.at_most, out=prediction, where=mask)
+        np.putmask(prediction, mask & (prediction >= then.at_most), then.at_most)
     if then.at_least is not None:
-        np.maximum(prediction, then.at_least, out=prediction, where=mask)
+        np.putmask(prediction, mask & (prediction <= then.at_least), then.at_least)
 
 
 def _look_up(

@@ -75,10 +75,8 @@ class _Texts:
         # Arrow compares views of texts not at all, so they are copied once.
         self.texts = column.cast(pa.string()) if pa.types.is_string_view(column.type) else column
         if pa.types.is_dictionary(column.type):
-            whole = column.unify_dictionaries().combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-            whole = whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole
-            self.codes = np.asarray(whole.indices.fill_null(0).to_numpy(zero_copy_only=False))
-            self.texts = whole.dictionary.cast(pa.string())
+            self.codes = _numpy(column.indices)
+            self.texts = column.dictionary.cast(pa.string())
 
     def is_in(self, wanted: tuple[Value, ...]) -> np.ndarray:
         import pyarrow.compute as pc
@@ -91,33 +89,58 @@ class _Texts:
         held = np.asarray(found.fill_null(False).to_numpy(zero_copy_only=False))  # noqa: FBT003 - Arrow's own order
         if self.codes is None:
             return held
-        return held[self.codes] if len(held) else np.zeros(len(self.codes), dtype=bool)
+        # Clipping changes only what lies in the place of a null, and is several times faster than checking each.
+        return held.take(self.codes, mode="clip") if len(held) else np.zeros(len(self.codes), dtype=bool)
 
 
 def _form(column: Column) -> tuple[Any, np.ndarray | None]:
-    """Return values that numpy or `_Texts` compares, and where they are valid; None when all are."""
-    valid = None if column.null_count == 0 else np.asarray(column.is_valid().to_numpy(zero_copy_only=False))
+    """Return values that numpy or `_Texts` compares, and where they are valid; None when all are.
+
+    What a null is compared as means nothing: whoever compares looks at `valid` too.
+    """
     kind = column.type
-    text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-    if text or pa.types.is_dictionary(kind):
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        valid = None if column.null_count == 0 else np.asarray(column.is_valid().to_numpy(zero_copy_only=False))
         return _Texts(column), valid
+    whole = _whole(column)
+    valid = _valid(whole)
+    if pa.types.is_dictionary(kind):
+        return _Texts(whole), valid
     if pa.types.is_date32(kind):
-        column = column.cast(pa.int32())
+        whole = whole.cast(pa.int32())
     elif pa.types.is_timestamp(kind):
-        column = column.cast(pa.timestamp("us")).cast(pa.int64())
-    if valid is not None:
-        column = column.fill_null(False if pa.types.is_boolean(column.type) else 0)
-    values = _numpy(column)
+        whole = whole.cast(pa.timestamp("us")).cast(pa.int64())
+    values = _numpy(whole)
     if pa.types.is_floating(kind):
-        number = ~np.isnan(values)
-        if not number.all():
-            valid = number if valid is None else valid & number
+        nan = np.isnan(values)
+        if nan.any():
+            valid = ~nan if valid is None else valid & ~nan
     return _Times(values, kind) if pa.types.is_temporal(kind) else values, valid
 
 
-def _numpy(column: Column) -> np.ndarray:
-    values = column.to_numpy() if isinstance(column, pa.ChunkedArray) else column.to_numpy(zero_copy_only=False)
-    return np.asarray(values)
+def _whole(column: Column) -> pa.Array:
+    """Return a column in one piece; texts as codes into one dictionary."""
+    if isinstance(column, pa.ChunkedArray):
+        column = column.unify_dictionaries().combine_chunks()
+    return column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+
+
+def _valid(array: pa.Array) -> np.ndarray | None:
+    """Return where an array is valid, read from its bits; None when it is everywhere."""
+    if not array.null_count:
+        return None
+    first = array.offset // 8
+    packed = np.frombuffer(array.buffers()[0], dtype=np.uint8)[first : (array.offset + len(array) + 7) // 8]
+    start = array.offset - 8 * first
+    return np.unpackbits(packed, bitorder="little")[start : start + len(array)].view(np.bool_)
+
+
+def _numpy(array: pa.Array) -> np.ndarray:
+    """Return the values of an array of fixed width as they lie there, whatever lies in the place of a null."""
+    if array.null_count:
+        bare = [None, *array.buffers()[1:]]
+        array = pa.Array.from_buffers(array.type, len(array), bare, null_count=0, offset=array.offset)
+    return np.asarray(array.to_numpy(zero_copy_only=False))
 
 
 class _Times:

@@ -10,6 +10,7 @@ from typing import Annotated
 import pyarrow as pa
 from pydantic import AfterValidator
 
+from batchscore import transit
 from batchscore.errors import ConfigError
 
 Read = Callable[[str], bytes]
@@ -46,7 +47,7 @@ def read_table(
         ConfigError: When the file is missing, another one, no table, or lacks a column.
     """
     try:
-        content = read(path)
+        content = transit.read_pinned(path, sha256, read)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
         raise _refusal(key, path, "does not exist or can not be read", "TABLE-MISSING") from error
     found = hashlib.sha256(content).hexdigest()
@@ -74,12 +75,15 @@ def _parse(path: str, content: bytes, key: str, texts: Sequence[str]) -> pa.Tabl
             # One thread and one block, so that types never depend on where a block ends.
             options = pyarrow.csv.ReadOptions(use_threads=False, block_size=max(len(content), 1))
             convert = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(texts, pa.string()))
-            return pyarrow.csv.read_csv(source, read_options=options, convert_options=convert)
-        if path.lower().endswith(".parquet"):
-            return pyarrow.parquet.read_table(source)
-    except (pa.ArrowException, OSError) as error:
+            table = pyarrow.csv.read_csv(source, read_options=options, convert_options=convert)
+        elif path.lower().endswith(".parquet"):
+            table = pyarrow.parquet.read_table(source)
+        else:
+            raise _refusal(key, path, "is neither .csv nor .parquet", "TABLE-FORMAT")
+        table.column_names  # noqa: B018 - raises when a name is not UTF-8
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _refusal(key, path, f"can not be read: {' '.join(str(error).split())}", "TABLE-FORMAT") from error
-    raise _refusal(key, path, "is neither .csv nor .parquet", "TABLE-FORMAT")
+    return table
 
 
 def _plain(column: pa.ChunkedArray) -> pa.Array:

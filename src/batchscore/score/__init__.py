@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from batchscore import infer, machine, model, parts, retries, sources
+from batchscore import infer, machine, model, parts, retries, sources, transit
 from batchscore.blocks import ARROW_TYPES
 from batchscore.errors import BatchscoreError, SnapshotCorrupt
 from batchscore.ids import IdHashes
@@ -47,7 +47,7 @@ def attempt(job: Job, partition: Partition) -> PartitionOutcome | BatchscoreErro
     try:
         with retries.counted() as further:
             first = partition.fragments[0].path if partition.fragments else ""
-            outcome = sources.doubted(first, lambda: score_partition(job, partition), SnapshotCorrupt)
+            outcome = transit.doubted(first, lambda: score_partition(job, partition), SnapshotCorrupt)
         return replace(outcome, retries=further.count)
     except BatchscoreError as error:
         error.context.setdefault("partition", partition.index)
