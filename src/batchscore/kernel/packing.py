@@ -41,7 +41,7 @@ def pack(forest: Forest) -> Packed:
     """Lay an ensemble out for the library."""
     shape = _Shape(forest)
     codes = _Codes(forest, shape, _MISSING_CATEGORY if shape.small else 65_535)
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         **codes.arrays,
         **(_small(forest, shape, codes) if shape.small else _large(forest, shape, codes)),
         "known": np.ascontiguousarray(forest.known, np.uint8),
@@ -116,7 +116,7 @@ class _Codes:
             columns += self._of_categories(forest, feature, len(columns), small=shape.small)
         table = np.array(columns or [(0, 0, _NUMBER, 0)], np.int64)
         counts = np.bincount(table[:, 0], minlength=forest.n_features) if columns else np.zeros(forest.n_features, int)
-        self.arrays = {
+        self.arrays: dict[str, np.ndarray] = {
             "threshold_start": _starts([len(each) for each in thresholds]).astype(np.int64),
             "thresholds": np.concatenate([*thresholds, np.zeros(1)]).astype(np.float64),
             "column_start": _starts(counts).astype(np.int32),
@@ -195,9 +195,7 @@ def _four(byte: np.ndarray) -> np.ndarray:
     return byte.astype(np.uint32) * np.uint32(0x01010101)
 
 
-def _categories(
-    forest: Forest, shape: _Shape, codes: _Codes, struck: np.ndarray, trees: np.ndarray
-) -> np.ndarray:
+def _categories(forest: Forest, shape: _Shape, codes: _Codes, struck: np.ndarray, trees: np.ndarray) -> np.ndarray:
     """Return the words of the nodes that look at sets, and note in `trees` where each tree's are."""
     nodes = codes.categorical[np.argsort(shape.tree[codes.categorical], kind="stable")]
     words: list[int] = []
@@ -245,7 +243,9 @@ def _large(forest: Forest, shape: _Shape, codes: _Codes) -> dict[str, np.ndarray
     if len(sets) > codes.limit:
         raise OverflowError("more than 65,535 different sets of categories")
     code = np.where(looked_up, which[order], code)
-    nodes = column.astype(np.uint64) | code.astype(np.uint64) << np.uint64(16) | child.astype(np.uint64) << np.uint64(32)
+    nodes = (
+        column.astype(np.uint64) | code.astype(np.uint64) << np.uint64(16) | child.astype(np.uint64) << np.uint64(32)
+    )
     nodes |= looked_up.astype(np.uint64) << np.uint64(63)
     trees = np.zeros((len(forest.roots), 16), np.int32)
     trees[:, 0], trees[:, 1], trees[:, 14] = starts, shape.depth, forest.output
@@ -253,5 +253,3 @@ def _large(forest: Forest, shape: _Shape, codes: _Codes) -> dict[str, np.ndarray
     slots = np.cumsum(~inner) - 1 - trees[shape.tree[order], 15]
     arrays = {"trees": trees, "nodes": nodes, "slots": slots.astype(np.uint32), "values": values}
     return {**arrays, "sets": np.ascontiguousarray(sets)} if looked_up.any() else arrays
-
-

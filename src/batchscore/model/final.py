@@ -1,8 +1,8 @@
 """The last step of a model as plain data: what turns a matrix into scores, without the estimator that it was read from.
 
 `read_final` reads a fitted estimator off into arrays and numbers; `to_plain` and `from_plain` carry those through a
-file. Whoever reads must prove: `differing` runs both ways on samples, and one different bit means that the estimator's
-own code scores. What runs here imports numpy alone; only reading looks at scikit-learn's objects.
+file. Whoever reads must prove: `engine.differing` runs both ways on samples, and one different bit means that the
+estimator's own code scores. What runs here imports numpy alone; only reading looks at scikit-learn's objects.
 """
 
 from __future__ import annotations
@@ -36,9 +36,23 @@ class Final(Protocol):
         """Return what `from_plain` makes it of again: texts, numbers, None, lists, dicts, and numeric numpy arrays."""
 
 
-READERS: Mapping[str, str] = {}
+_TREES = "batchscore.model.trees"
+READERS: Mapping[str, str] = {
+    "HistGradientBoostingClassifier": _TREES,
+    "HistGradientBoostingRegressor": _TREES,
+    "GradientBoostingClassifier": _TREES,
+    "GradientBoostingRegressor": _TREES,
+    "RandomForestClassifier": _TREES,
+    "RandomForestRegressor": _TREES,
+    "ExtraTreesClassifier": _TREES,
+    "ExtraTreesRegressor": _TREES,
+    "DecisionTreeClassifier": _TREES,
+    "DecisionTreeRegressor": _TREES,
+    "ExtraTreeClassifier": _TREES,
+    "ExtraTreeRegressor": _TREES,
+}
 """The module that reads each class of scikit-learn: its `read(estimator, output, classes, positive)` gives a `Final`."""
-KINDS: Mapping[str, str] = {}
+KINDS: Mapping[str, str] = {"trees": _TREES}
 """The module that makes each kind of plain data a `Final` again: its `from_plain`; the kind stands under `kind`."""
 
 
