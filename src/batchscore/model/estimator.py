@@ -58,10 +58,10 @@ class EstimatorModel:
         Raises:
             ModelError: When the estimator refuses the block, or answers with another shape.
         """
+        _use_one_thread()
         if self.final is not None:
             with self.refusing(len(block)):
                 return self.final.predict(block)
-        _use_one_thread()
         return self._scores(self.given(block), len(block))
 
     def plain(self, table: pa.Table) -> np.ndarray:
