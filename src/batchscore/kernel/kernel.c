@@ -3,7 +3,7 @@
    Compiled without contraction and without fast-math, so that each sum is rounded where the source says so. The layout
    of an ensemble is made by model/packing.py; no pointer is kept, nothing is global, every thread may call. */
 
-#include <math.h>
+#include <math.h> /* fabs and INFINITY; nothing is linked */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,8 +61,9 @@ static uint32_t goes_right(const struct ensemble *e, const struct node *node, ui
 
 const char *batchscore_source(void) { return SOURCE; }
 
-void batchscore_sigmoid(const double *values, double *out, int64_t count) {
-    for (int64_t at = 0; at < count; at++) out[at] = 1.0 / (1.0 + exp(-values[at]));
+/* `power` is the C library's exp of the process: a compiler may bring another one along, with other last bits. */
+void batchscore_sigmoid(const double *values, double *out, int64_t count, double (*power)(double)) {
+    for (int64_t at = 0; at < count; at++) out[at] = 1.0 / (1.0 + power(-values[at]));
 }
 
 #define W 16
@@ -92,6 +93,7 @@ struct variant {
 /* The widest variant of this processor that is not above `most`: 0 plain, 1 AVX2, 2 AVX-512. */
 static struct variant choose(int32_t most) {
 #if defined(__x86_64__) && defined(__GNUC__)
+    __builtin_cpu_init();
     if (most > 1 && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("bmi2"))
         return (struct variant){rank_avx512, code_avx512, small_avx512, large_avx512};
