@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pyarrow as pa
 
+from batchscore.model.calls import refusing
 from batchscore.model.preparation import Coded, Column, Preparation, Step
 from batchscore.model.proof import samples
 
@@ -75,7 +76,7 @@ class PreparedModel:
         Raises:
             ModelError: When a step refuses a value.
         """
-        with self.original.refusing(rows.num_rows):
+        with refusing(rows.num_rows):
             return self.preparation.block(rows, block_rows)
 
     def predict(self, block: np.ndarray) -> np.ndarray:
