@@ -19,6 +19,7 @@ import pyarrow as pa
 from batchscore.model.calls import refusing
 from batchscore.model.preparation import Coded, Column, Preparation, Step
 from batchscore.model.proof import samples
+from batchscore.model.unknown import UnknownStepError, kind_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,10 +27,6 @@ if TYPE_CHECKING:
     from batchscore.model.estimator import EstimatorModel
     from batchscore.model.options import ClassLabel, Output
     from batchscore.schema import FeatureSchema
-
-
-class UnknownStepError(Exception):
-    """A step that is not known here; the text says which."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +95,8 @@ def natively(model: EstimatorModel) -> EstimatorModel | PreparedModel:
 
 def _prepared(model: EstimatorModel) -> PreparedModel:
     pipeline = model.estimator
-    if _kind(pipeline) != "Pipeline":
-        raise UnknownStepError(f"{_kind(pipeline)} is no Pipeline")
+    if kind_of(pipeline) != "Pipeline":
+        raise UnknownStepError(f"{kind_of(pipeline)} is no Pipeline")
     columns = [Column(feature) for feature in model.schema.features]
     known = 0
     for _, step in pipeline.steps[:-1]:
@@ -189,12 +186,6 @@ def _categories(columns: Sequence[Column]) -> dict[str, Sequence[Any]]:
     return {column.feature.name: column.coded.known[column.place[0]] for column in columns if column.coded is not None}
 
 
-def _kind(step: Any) -> str:
-    """Return the name of a class of scikit-learn; of any other class, and of a subclass, its full name."""
-    kind = type(step)
-    return kind.__name__ if kind.__module__.startswith("sklearn.") else f"{kind.__module__}.{kind.__name__}"
-
-
 def _is_nothing(step: Any) -> bool:
     return step is None or (isinstance(step, str) and step == "passthrough")
 
@@ -207,7 +198,7 @@ def _through(step: Any, columns: list[Column], *, named: bool) -> list[Column]:
     """
     if _is_nothing(step):
         return columns
-    kind = _kind(step)
+    kind = kind_of(step)
     if kind == "Pipeline":
         return _through_pipeline([each for _, each in step.steps], columns, named=named)
     if kind in _ENCODERS:
@@ -227,8 +218,8 @@ def _through(step: Any, columns: list[Column], *, named: bool) -> list[Column]:
 
 def _through_pipeline(steps: Sequence[Any], columns: list[Column], *, named: bool) -> list[Column]:
     steps = [step for step in steps if not _is_nothing(step)]
-    first = next((at for at, step in enumerate(steps) if _kind(step) in _ENCODERS), None)
-    if first is not None and all(_kind(step) == "SimpleImputer" and not step.add_indicator for step in steps[:first]):
+    first = next((at for at, step in enumerate(steps) if kind_of(step) in _ENCODERS), None)
+    if first is not None and all(kind_of(step) == "SimpleImputer" and not step.add_indicator for step in steps[:first]):
         columns, steps = _encoded(steps[: first + 1], columns, named=named), steps[first + 1 :]
         named = False
     for step in steps:
@@ -342,10 +333,10 @@ def _encoded(steps: Sequence[Any], columns: list[Column], *, named: bool) -> lis
     """Return the columns of an encoder, after imputers that fill in categories."""
     encoder = steps[-1]
     if any(column.steps or column.coded for column in columns):
-        raise UnknownStepError(f"{_kind(encoder)} comes after other steps")
+        raise UnknownStepError(f"{kind_of(encoder)} comes after other steps")
     if any(len(step.statistics_) != len(columns) or _drops(step) for step in steps[:-1]):
         raise UnknownStepError("SimpleImputer drops a feature")
-    widths, known = _ENCODERS[_kind(encoder)](encoder)
+    widths, known = _ENCODERS[kind_of(encoder)](encoder)
 
     def encode(rows: pd.DataFrame) -> np.ndarray:
         answers = _run(steps, rows if named else rows.to_numpy())
