@@ -36,9 +36,30 @@ class Final(Protocol):
         """Return what `from_plain` makes it of again: texts, numbers, None, lists, dicts, and numeric numpy arrays."""
 
 
-READERS: Mapping[str, str] = {}
+_LINEAR = (
+    *("ARDRegression", "BayesianRidge", "ElasticNet", "ElasticNetCV", "HuberRegressor", "Lars", "LarsCV", "Lasso"),
+    *("LassoCV", "LassoLars", "LassoLarsCV", "LassoLarsIC", "LinearRegression", "LinearSVC", "LinearSVR"),
+    *("LogisticRegression", "LogisticRegressionCV", "OrthogonalMatchingPursuit", "OrthogonalMatchingPursuitCV"),
+    *("Perceptron", "Ridge", "RidgeCV", "RidgeClassifier", "RidgeClassifierCV", "SGDClassifier", "SGDRegressor"),
+    "TheilSenRegressor",
+)
+_COMMITTEES = ("FrozenEstimator", "StackingClassifier", "StackingRegressor", "VotingClassifier", "VotingRegressor")
+
+READERS: Mapping[str, str] = {
+    **dict.fromkeys(_LINEAR, "batchscore.model.linear"),
+    **dict.fromkeys(_COMMITTEES, "batchscore.model.committee"),
+    "CalibratedClassifierCV": "batchscore.model.calibrated",
+    "MLPClassifier": "batchscore.model.network",
+    "MLPRegressor": "batchscore.model.network",
+}
 """The module that reads each class of scikit-learn: its `read(estimator, output, classes, positive)` gives a `Final`."""
-KINDS: Mapping[str, str] = {}
+KINDS: Mapping[str, str] = {
+    "calibrated": "batchscore.model.calibrated",
+    "linear": "batchscore.model.linear",
+    "network": "batchscore.model.network",
+    "stacking": "batchscore.model.committee",
+    "voting": "batchscore.model.committee",
+}
 """The module that makes each kind of plain data a `Final` again: its `from_plain`; the kind stands under `kind`."""
 
 
