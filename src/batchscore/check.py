@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from batchscore import __version__, infer, ingest, model, postprocess, sources
 from batchscore.blocks import ARROW_TYPES
+from batchscore.compiled import find_compiled
 from batchscore.config import RunConfig, deciding_keys
 from batchscore.errors import ConfigError, ContractError
 from batchscore.ingest import Footer
@@ -128,7 +129,8 @@ def verify_model(config: RunConfig, schema: FeatureSchema, day: date) -> ModelRe
     """
     options = model.resolve_model(config.model, day)
     postprocess.check_options(config.postprocess, config.calibration, options.output, _declared_types(config, schema))
-    return model.verify(options, schema, day, read=sources.read, score=infer.score)
+    candidate = find_compiled(config, options, schema, versions())
+    return model.verify(options, schema, day, read=sources.read, score=infer.score, compiled=candidate)
 
 
 def _declared_types(config: RunConfig, schema: FeatureSchema) -> dict[str, str | None] | None:

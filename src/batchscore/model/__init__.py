@@ -26,8 +26,10 @@ from batchscore.model.options import (
     Output,
     resolve_model,
     score_names,
+    uncompiled,
 )
 from batchscore.model.pinned import Read, read_pinned, refuse_latest_link
+from batchscore.model.ways import NOT_ASKED, Candidate, Way, open_surely, take_way
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from batchscore.schema import FeatureSchema
 
 __all__ = [
+    "Candidate",
     "GoldenOptions",
     "LoadedModel",
     "ModelList",
@@ -46,6 +49,7 @@ __all__ = [
     "load",
     "resolve_model",
     "score_names",
+    "uncompiled",
     "verify",
 ]
 
@@ -126,6 +130,8 @@ class ModelRef:
     """Whether the model saw data from after the snapshot's date, by permission."""
     golden: Mapping[str, Any] | None
     """How the golden sample agreed: digest, rows, and which way; None without one."""
+    way: Way
+    """Whether a compiled model scores, and why not."""
     options: ModelOptions = field(repr=False)
     """The options that `load` obeys."""
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -145,6 +151,7 @@ class ModelRef:
             "classes": list(self.classes),
             "positive_class": positive,
             "golden": None if self.golden is None else dict(self.golden),
+            "compiled": self.way.record(),
             **self.facts,
         }
 
@@ -156,6 +163,7 @@ def verify(
     *,
     read: Read,
     score: Callable[[LoadedModel, pa.Table], np.ndarray],
+    compiled: Candidate = NOT_ASKED,
 ) -> ModelRef:
     """Check the model before any input is read, and load it into this process.
 
@@ -165,6 +173,7 @@ def verify(
         day: The date of the snapshot.
         read: Returns the bytes of a path.
         score: Scores a table as the run will; the golden sample goes through it.
+        compiled: The compiled model that may score; the artifact is then hashed, but not loaded.
 
     Raises:
         ModelError: When the model is missing, refused or incompatible; each cause has its own slug.
@@ -173,11 +182,21 @@ def verify(
     _check_schema_digest(options, schema)
     trained_after = _check_trained_until(options, day)
     content = read_pinned(options.path, options.sha256, read, what="model", slug="")
-    model = _load_once(options, schema, lambda: content)
-    golden = None
+    sample = None
     if options.golden is not None:
         sample = read_pinned(options.golden.path, options.golden.sha256, read, what="golden sample", slug="GOLDEN-")
-        golden = {"sha256": options.golden.sha256, **check_golden(model, sample, score)}
+    found: list[dict[str, Any]] = []
+
+    def check(model: LoadedModel) -> None:
+        if sample is not None and options.golden is not None:
+            found.append({"sha256": options.golden.sha256, **check_golden(model, sample, score)})
+
+    quick, way = take_way(options, schema, compiled, read, check)
+    if quick is not None:
+        model: LoadedModel = _keep(_compiled_key(compiled, schema), lambda: quick)
+    else:
+        model = _load_once(options, schema, lambda: content)
+        check(model)
     return ModelRef(
         name=_name(options),
         version=options.version,
@@ -190,7 +209,8 @@ def verify(
         positive=model.positive,
         trained_until=options.trained_until,
         trained_after=trained_after,
-        golden=golden,
+        golden=found[-1] if found else None,
+        way=way,
         options=options,
         facts=model.facts,
     )
@@ -200,13 +220,27 @@ _LOADED: dict[tuple[str, str, str], LoadedModel] = {}
 _LOCK = threading.Lock()
 
 
+def load_artifact(options: ModelOptions, schema: FeatureSchema, *, read: Read) -> LoadedModel:
+    """Return the model itself, never a compiled one, loaded at most once in this process.
+
+    Raises:
+        ModelError: When the file is missing, refused or incompatible.
+    """
+    return _load_once(
+        options, schema, lambda: read_pinned(options.path, options.sha256, read, what="model", slug="")
+    )
+
+
 def load(ref: ModelRef, schema: FeatureSchema, *, read: Read) -> LoadedModel:
     """Return the model of `ref`, loaded at most once in this process; safe to call from several threads.
 
     Raises:
         ModelError: When the file is gone or is another one now, or can not be loaded here.
     """
-    return _load_once(ref.options, schema, lambda: read_pinned(ref.path, ref.sha256, read, what="model", slug=""))
+    candidate = ref.way.candidate
+    if candidate is not None:
+        return _keep(_compiled_key(candidate, schema), lambda: open_surely(candidate, schema, read))
+    return load_artifact(ref.options, schema, read=read)
 
 
 def model_format(path: str) -> str:
@@ -228,11 +262,14 @@ def model_format(path: str) -> str:
 
 def _load_once(options: ModelOptions, schema: FeatureSchema, content: Callable[[], bytes]) -> LoadedModel:
     kind = model_format(options.path)
+    return _keep(_key(options, schema), lambda: _parse(kind, options, schema, content()))
+
+
+def _keep(key: tuple[str, str, str], make: Callable[[], LoadedModel]) -> LoadedModel:
     # Threads that ask at the same time wait for the first one, rather than read and parse the file as well.
     with _LOCK:
-        key = _key(options, schema)
         if key not in _LOADED:
-            model = _parse(kind, options, schema, content())
+            model = make()
             while len(_LOADED) >= _KEPT_MODELS:
                 del _LOADED[next(iter(_LOADED))]
             _LOADED[key] = model
@@ -251,6 +288,10 @@ def _key(options: ModelOptions, schema: FeatureSchema) -> tuple[str, str, str]:
         schema.digest,
         options.model_dump_json(include={"path", "output", "positive_class", "trusted"}),
     )
+
+
+def _compiled_key(candidate: Candidate, schema: FeatureSchema) -> tuple[str, str, str]:
+    return ("compiled", schema.digest, "" if candidate.file is None else candidate.file.sha256)
 
 
 def _name(options: ModelOptions) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -86,7 +86,7 @@ class Linear:
 
     def to_plain(self) -> dict[str, Any]:
         """Return what `from_plain` makes it of again."""
-        return {"kind": "linear", **asdict(self)}
+        return {"kind": "linear", **vars(self)}
 
 
 def from_plain(plain: Mapping[str, Any]) -> Linear:

@@ -18,6 +18,7 @@ from batchscore.check import check_date
 from batchscore.config import RunConfig
 from batchscore.execution import Clock
 from batchscore.gather import Progress, job_of, score_all
+from batchscore.model import uncompiled
 from batchscore.parts import canonical_table, logical_digest
 from batchscore.plan import Difference, differences, digest_of, partition_from
 from batchscore.preprocess import numbers_of
@@ -58,9 +59,19 @@ class Replay:
     """The first difference in values; None when all values are the same."""
     causes: tuple[Difference, ...]
     """In what the plan differs from the published one: other versions, another model, changed input."""
+    way: Mapping[str, Any]
+    """Whether a compiled model scored again, as in metadata.json."""
 
 
-def replay(request: Request, store: Store, published: Published, clock: Clock, progress: Progress) -> Replay:
+def replay(
+    request: Request,
+    store: Store,
+    published: Published,
+    clock: Clock,
+    progress: Progress,
+    *,
+    reference: bool = False,
+) -> Replay:
     """Score a published run again from its record, and compare part by part.
 
     Args:
@@ -69,12 +80,14 @@ def replay(request: Request, store: Store, published: Published, clock: Clock, p
         published: The run.
         clock: Returns the time, in seconds since the epoch.
         progress: Is told about finished rows.
+        reference: Whether the artifact itself scores, never a compiled model.
 
     Raises:
         BatchscoreError: When the inputs or the model of the record are not to be had, or fail.
     """
     recorded = recorded_config(published)
-    again = replace(request, config=recorded.model_copy(update={"cluster": request.config.cluster}))
+    changed = {"cluster": request.config.cluster, **({"model": uncompiled(recorded.model)} if reference else {})}
+    again = replace(request, config=recorded.model_copy(update=changed))
     manifest = published.document("manifest.json")
     step = recorded_step(store, published, again.config)
     checked = step.checked if step else check_date(again.config, date.fromisoformat(published.commit.date))
@@ -95,6 +108,7 @@ def replay(request: Request, store: Store, published: Published, clock: Clock, p
             same_bytes=sum(a["sha256"] == b["sha256"] for a, b in zip(before["parts"], now["parts"], strict=False)),
             mismatch=_first_mismatch(published, replayed, before, now, again.config.snapshot.id),
             causes=(*differences(before["plan"], now["plan"]), *_changed_content(before, now)),
+            way=checked.model.way.record(),
         )
 
 
