@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from batchscore import __version__, infer, ingest, model, postprocess, sources
-from batchscore.blocks import ARROW_TYPES
+from batchscore.blocks import ARROW_TYPES, hold_off_pandas
 from batchscore.compiled import find_compiled
 from batchscore.config import RunConfig, deciding_keys
 from batchscore.errors import ConfigError, ContractError
@@ -90,6 +90,7 @@ def check_date(config: RunConfig, day: date) -> Checked:
     Raises:
         BatchscoreError: Of the class and code that the fact has; nothing was started or written.
     """
+    hold_off_pandas()
     require_openlineage(config.lineage)
     schema, schema_sha256 = load_schema(config)
     with ThreadPoolExecutor(max_workers=1) as pool:

@@ -42,9 +42,9 @@ def find_compiled(
         return Candidate(made=made, file=None, why=f"its record can not be read: {error}")
     if record is None:
         return Candidate(made=made, file=None, why=NOT_YET)
-    if "sha256" not in record:
+    if "model_sha256" not in record:
         return Candidate(made=made, file=None, why=f"the model does not compile: {record['why']}")
-    digest = record["sha256"]
+    digest = record["model_sha256"]
     return Candidate(
         made=made, file=CompiledFile(path=store.compiled_path(name_of(made), digest), sha256=digest), why=""
     )
@@ -65,4 +65,4 @@ def beside_artifact(path: str, made: Mapping[str, Any]) -> str:
 
 def record_of(sha256: str, made: Mapping[str, Any], proof: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is recorded of a compiled model."""
-    return {"sha256": sha256, "made_of": made, "proof": proof, "batchscore": __version__}
+    return {"model_sha256": sha256, "made_of": made, "proof": proof, "batchscore": __version__}

@@ -115,7 +115,7 @@ def backfill(
     """Run the dates of a range that are not published yet."""
     from batchscore.answers import scoring
 
-    return scoring.backfill(
+    return scoring.fill_dates(
         config,
         first,
         last,

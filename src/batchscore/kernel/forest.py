@@ -59,7 +59,9 @@ class Forest:
             there is an infinity, after rounding to float32 if that is done.
         """
         if matrix.ndim != 2 or matrix.shape[1] != self.n_features or matrix.dtype != np.float64:  # noqa: PLR2004
-            raise ValueError(f"X is {matrix.dtype} of shape {matrix.shape}, but {self.n_features} features are expected")
+            raise ValueError(
+                f"X is {matrix.dtype} of shape {matrix.shape}, but {self.n_features} features are expected"
+            )
         compiled = library()
         if compiled is None or matrix.strides[0] % 8 or matrix.strides[1] % 8:
             return self._walked(matrix)
@@ -116,5 +118,3 @@ class Forest:
     def to_plain(self) -> dict[str, Any]:
         """Return the fields."""
         return {each.name: getattr(self, each.name) for each in fields(self)}
-
-

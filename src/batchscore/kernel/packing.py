@@ -195,9 +195,7 @@ def _four(byte: np.ndarray) -> np.ndarray:
     return byte.astype(np.uint32) * np.uint32(0x01010101)
 
 
-def _categories(
-    forest: Forest, shape: _Shape, codes: _Codes, struck: np.ndarray, trees: np.ndarray
-) -> np.ndarray:
+def _categories(forest: Forest, shape: _Shape, codes: _Codes, struck: np.ndarray, trees: np.ndarray) -> np.ndarray:
     """Return the words of the nodes that look at sets, and note in `trees` where each tree's are."""
     nodes = codes.categorical[np.argsort(shape.tree[codes.categorical], kind="stable")]
     words: list[int] = []
@@ -245,7 +243,9 @@ def _large(forest: Forest, shape: _Shape, codes: _Codes) -> dict[str, np.ndarray
     if len(sets) > codes.limit:
         raise OverflowError("more than 65,535 different sets of categories")
     code = np.where(looked_up, which[order], code)
-    nodes = column.astype(np.uint64) | code.astype(np.uint64) << np.uint64(16) | child.astype(np.uint64) << np.uint64(32)
+    nodes = (
+        column.astype(np.uint64) | code.astype(np.uint64) << np.uint64(16) | child.astype(np.uint64) << np.uint64(32)
+    )
     nodes |= looked_up.astype(np.uint64) << np.uint64(63)
     trees = np.zeros((len(forest.roots), 16), np.int32)
     trees[:, 0], trees[:, 1], trees[:, 14] = starts, shape.depth, forest.output
@@ -253,5 +253,3 @@ def _large(forest: Forest, shape: _Shape, codes: _Codes) -> dict[str, np.ndarray
     slots = np.cumsum(~inner) - 1 - trees[shape.tree[order], 15]
     arrays = {"trees": trees, "nodes": nodes, "slots": slots.astype(np.uint32), "values": values}
     return {**arrays, "sets": np.ascontiguousarray(sets)} if looked_up.any() else arrays
-
-

@@ -226,9 +226,7 @@ def load_artifact(options: ModelOptions, schema: FeatureSchema, *, read: Read) -
     Raises:
         ModelError: When the file is missing, refused or incompatible.
     """
-    return _load_once(
-        options, schema, lambda: read_pinned(options.path, options.sha256, read, what="model", slug="")
-    )
+    return _load_once(options, schema, lambda: read_pinned(options.path, options.sha256, read, what="model", slug=""))
 
 
 def load(ref: ModelRef, schema: FeatureSchema, *, read: Read) -> LoadedModel:

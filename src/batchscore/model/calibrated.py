@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from batchscore.model.final import Final, from_plain as final_from, read_final
-from batchscore.model.links import chosen, indices, refuse_not_finite, sigmoid
+from batchscore.kernel import sigmoid
+from batchscore.model.final import Final, read_final
+from batchscore.model.final import from_plain as final_from
+from batchscore.model.links import chosen, indices, refuse_not_finite
 from batchscore.model.unknown import UnknownStepError, kind_of
 
 if TYPE_CHECKING:
@@ -94,9 +96,7 @@ def from_plain(plain: Mapping[str, Any]) -> Calibrated:
         )
         for fold in plain["folds"]
     )
-    return Calibrated(
-        folds=folds, classes=plain["classes"], answer=plain["answer"], positive=plain["positive"]
-    )
+    return Calibrated(folds=folds, classes=plain["classes"], answer=plain["answer"], positive=plain["positive"])
 
 
 def read(estimator: Any, output: Answer, classes: Sequence[Any], positive: int | None) -> Calibrated:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from batchscore.model.final import Final, from_plain as final_from, read_final
+from batchscore.model.final import Final, read_final
+from batchscore.model.final import from_plain as final_from
 from batchscore.model.links import chosen, indices
 from batchscore.model.unknown import UnknownStepError, kind_of
 
@@ -64,9 +65,7 @@ class Stacking:
     def predict(self, matrix: np.ndarray) -> np.ndarray:
         """Return the scores: `Final.predict`."""
         answers = [member.predict(matrix) for member in self.members]
-        columns = [
-            answer[:, 1:] if drops else answer for answer, drops in zip(answers, self.drops_first, strict=True)
-        ]
+        columns = [answer[:, 1:] if drops else answer for answer, drops in zip(answers, self.drops_first, strict=True)]
         return self.last.predict(np.hstack([*columns, matrix] if self.passthrough else columns))
 
     def to_plain(self) -> dict[str, Any]:
@@ -106,7 +105,9 @@ def read(estimator: Any, output: Answer, classes: Sequence[Any], positive: int |
         raise UnknownStepError(f"{kind} has no decisions")
     soft = kind == "VotingClassifier" and estimator.voting == "soft"
     asked: Answer = "value" if kind == "VotingRegressor" else "probability" if soft else "class"
-    if any(not np.array_equal(member.classes_, np.arange(len(classes))) for member in estimator.estimators_ if len(classes)):
+    if any(
+        not np.array_equal(member.classes_, np.arange(len(classes))) for member in estimator.estimators_ if len(classes)
+    ):
         raise UnknownStepError(f"a member of the {kind} knows other classes")
     weights = estimator._weights_not_none  # noqa: SLF001 - what the estimator itself averages with
     return Voting(

@@ -98,7 +98,9 @@ class CompiledModel:
             return self.final.predict(whole.block(table, table.num_rows))
 
 
-def made_of(options: ModelOptions, schema: FeatureSchema, versions: Mapping[str, str], block_rows: int) -> dict[str, Any]:
+def made_of(
+    options: ModelOptions, schema: FeatureSchema, versions: Mapping[str, str], block_rows: int
+) -> dict[str, Any]:
     """Return what a compiled model is made of: it is used only where all of this is the same.
 
     Args:

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from batchscore.model import LoadedModel
-    from batchscore.schema import FeatureSchema
 
 SAMPLE_ROWS = 4096
 """Rows of each sample."""

@@ -32,14 +32,6 @@ def indices(found: Any) -> np.ndarray:
     return np.asarray(found).astype(np.float64).reshape(-1, 1)
 
 
-def sigmoid(values: np.ndarray) -> np.ndarray:
-    """Return `scipy.special.expit` of the values, of the same shape."""
-    from scipy.special import expit
-
-    result: np.ndarray = expit(values)
-    return result
-
-
 def softmax(scores: np.ndarray) -> np.ndarray:
     """Return the softmax of each row, in place, as `sklearn.utils.extmath.softmax`."""
     scores -= np.max(scores, axis=1).reshape(-1, 1)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from batchscore.model.links import chosen, indices, refuse_not_finite, sigmoid
+from batchscore.kernel import sigmoid
+from batchscore.model.links import chosen, indices, refuse_not_finite
 from batchscore.model.unknown import UnknownStepError, kind_of
 
 if TYPE_CHECKING:

@@ -66,7 +66,10 @@ class Tabulated:
     @cached_property
     def known(self) -> tuple[tuple[Any, ...], ...]:
         """For each feature the values that have an answer of their own, without null and NaN."""
-        return tuple(tuple(value for value in each.values.to_pylist() if value is not None and value == value) for each in self.tables)  # noqa: PLR0124 - NaN is not
+        return tuple(
+            tuple(value for value in each.values.to_pylist() if value is not None and value == value)
+            for each in self.tables
+        )  # noqa: PLR0124 - NaN is not
 
     def to_plain(self) -> dict[str, Any]:
         """Return it as plain data."""
@@ -169,7 +172,9 @@ def _plain_zeros(values: pa.Array) -> pa.Array:
 
 def _table_to_plain(table: Table) -> dict[str, Any]:
     dtype = table.values.type
-    stored = table.values.cast(pa.int32() if pa.types.is_date32(dtype) else pa.int64()) if _is_time(dtype) else table.values
+    stored = (
+        table.values.cast(pa.int32() if pa.types.is_date32(dtype) else pa.int64()) if _is_time(dtype) else table.values
+    )
     return {"values": stored.to_pylist(), "answers": table.answers, "refused": table.refused}
 
 

@@ -14,7 +14,9 @@ import numpy as np
 from batchscore.kernel import Forest, sigmoid
 from batchscore.model.unknown import UnknownStepError, kind_of
 
-End = Literal["sum", "mean", "exp", "sigmoid", "half-sigmoid", "softmax", "above", "not-below", "largest", "mean-largest"]
+End = Literal[
+    "sum", "mean", "exp", "sigmoid", "half-sigmoid", "softmax", "above", "not-below", "largest", "mean-largest"
+]
 """What is made of the sums; the last four give the place of a class."""
 
 
@@ -137,7 +139,7 @@ def _histogram(estimator: Any, output: str, classes: int, positive: int | None) 
     leaf = [each["is_leaf"] != 0 for each in nodes]
     known, _ = mapper.make_known_categories_bitsets()
     forest = Forest(
-        n_features=int(len(categorical)),
+        n_features=len(categorical),
         narrow=False,
         feature=_joined([each["feature_idx"] for each in nodes], np.int32),
         threshold=_joined([each["num_threshold"] for each in nodes], np.float64),

@@ -172,11 +172,11 @@ class Store:
 
         Args:
             name: Its name.
-            record: `sha256` with what is told of it, or `why` alone when the model does not compile.
+            record: `model_sha256` with what is told of it, or `why` alone when the model does not compile.
             content: The compiled model; empty when there is none.
         """
         if content:
-            self.root.create(layout.compiled(name, record["sha256"]), content)
+            self.root.create(layout.compiled(name, record["model_sha256"]), content)
         put_once(self.root, layout.compiled(name), seal(record))
 
     def head(self, date: str) -> Commit | None:
