@@ -46,11 +46,11 @@ def hold_off_pandas() -> None:
     """
     if "pandas" in sys.modules:
         return
-    sys.meta_path.insert(0, _Absent)  # type: ignore[arg-type]
+    sys.meta_path.insert(0, _Absent)
     try:
         pa.array([None])
     finally:
-        sys.meta_path.remove(_Absent)  # type: ignore[arg-type]
+        sys.meta_path.remove(_Absent)
 
 
 def block(rows: pa.Table, block_rows: int, shape: Literal["matrix", "frame"], features: Sequence[Feature]) -> Any:

@@ -81,7 +81,7 @@ def _mapped(decision: np.ndarray, mapping: np.ndarray) -> np.ndarray:
     refuse_not_finite(decision)
     edges, heights = mapping
     if len(edges) == 1:
-        return heights.repeat(decision.shape)
+        return np.full(decision.shape, heights[0])
     return np.interp(np.clip(decision, edges[0], edges[-1]), edges, heights)
 
 

@@ -107,7 +107,7 @@ def _prove(loaded: LoadedModel, found: CompiledModel, block_rows: int) -> dict[s
     Raises:
         UnknownStepError: When they differ.
     """
-    told = []
+    told: list[dict[str, Any]] = []
     for name, rows in samples(loaded.schema, _categories(found), rows=SAMPLE_ROWS):
         expected, given = (_scores(model, rows, block_rows) for model in (loaded, found))
         if (expected is None) != (given is None):
@@ -115,7 +115,7 @@ def _prove(loaded: LoadedModel, found: CompiledModel, block_rows: int) -> dict[s
         if expected is not None and given is not None and not _same(expected, given):
             raise UnknownStepError(f"the bits differ on the sample of {name}")
         told.append({"sample": name, "rows": 0 if expected is None else rows.num_rows, "refused": expected is None})
-    equal = sum(each["rows"] for each in told)
+    equal = sum(int(each["rows"]) for each in told)
     if not equal:
         raise UnknownStepError("the model refuses every sample")
     return {"samples": told, "bit_equal_rows": equal, "block_rows": block_rows}
@@ -130,7 +130,13 @@ def _categories(model: CompiledModel) -> dict[str, Any]:
 
 
 def _scores(model: LoadedModel, rows: pa.Table, block_rows: int) -> np.ndarray | None:
-    return _outcome(lambda: model.predict(model.block(rows, block_rows))[: rows.num_rows])
+    """Return the scores as a run computes them, in blocks; None when the model refuses the rows."""
+
+    def scored() -> np.ndarray:
+        blocks = [rows.slice(start, block_rows) for start in range(0, rows.num_rows, block_rows)]
+        return np.concatenate([model.predict(model.block(each, block_rows))[: each.num_rows] for each in blocks])
+
+    return _outcome(scored)
 
 
 def _outcome(action: Callable[[], np.ndarray]) -> np.ndarray | None:

@@ -164,7 +164,8 @@ def _check_output(estimator: object, options: ModelOptions) -> tuple[ClassLabel,
             slug="WRONG-OUTPUT",
             remedy="regressors have the output value; classifiers have probability or class",
         )
-    outputs = getattr(estimator, "n_outputs_", 1)
+    # A perceptron of three classes counts its output units; without softmax they are labels that may hold at once.
+    outputs = 1 if getattr(estimator, "out_activation_", None) == "softmax" else getattr(estimator, "n_outputs_", 1)
     if outputs != 1 or isinstance(classes, list):
         raise ModelError(
             f"the model '{options.path}' is a {kind} with several outputs",

@@ -75,7 +75,7 @@ class Linear:
         return self._binary(scores) if binary else chosen(self._multiclass(scores), self.positive)
 
     def _binary(self, scores: np.ndarray) -> np.ndarray:
-        second = (np.clip(scores, -1, 1) + 1.0) / 2.0 if self.link == "huber" else sigmoid(scores)
+        second = self._shares(scores)
         if self.positive is None:
             return np.stack([1 - second, second], axis=1)
         return (second if self.positive else 1 - second).reshape(-1, 1)
@@ -83,7 +83,13 @@ class Linear:
     def _multiclass(self, scores: np.ndarray) -> np.ndarray:
         if self.link == "softmax":
             return softmax(scores)
-        return normalised((np.clip(scores, -1, 1) + 1.0) / 2.0 if self.link == "huber" else sigmoid(scores))
+        return normalised(self._shares(scores))
+
+    def _shares(self, scores: np.ndarray) -> np.ndarray:
+        if self.link != "huber":
+            return sigmoid(scores)
+        shares: np.ndarray = (np.clip(scores, -1, 1) + 1.0) / 2.0
+        return shares
 
     def to_plain(self) -> dict[str, Any]:
         """Return what `from_plain` makes it of again."""

@@ -38,7 +38,8 @@ def pack(content: Mapping[str, Any]) -> bytes:
     """
     arrays: list[np.ndarray] = []
     tree = _flat(content, arrays)
-    listed, at = [], 0
+    listed: list[dict[str, Any]] = []
+    at = 0
     for array in arrays:
         order = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
         listed.append({"dtype": array.dtype.str, "shape": list(array.shape), "order": order, "start": at})

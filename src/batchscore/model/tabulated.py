@@ -67,9 +67,9 @@ class Tabulated:
     def known(self) -> tuple[tuple[Any, ...], ...]:
         """For each feature the values that have an answer of their own, without null and NaN."""
         return tuple(
-            tuple(value for value in each.values.to_pylist() if value is not None and value == value)
+            tuple(value for value in each.values.to_pylist() if value is not None and value == value)  # noqa: PLR0124 - NaN is not
             for each in self.tables
-        )  # noqa: PLR0124 - NaN is not
+        )
 
     def to_plain(self) -> dict[str, Any]:
         """Return it as plain data."""
