@@ -82,7 +82,8 @@ def _mapped(decision: np.ndarray, mapping: np.ndarray) -> np.ndarray:
     edges, heights = mapping
     if len(edges) == 1:
         return np.full(decision.shape, heights[0])
-    return np.interp(np.clip(decision, edges[0], edges[-1]), edges, heights)
+    line: np.ndarray = np.interp(np.clip(decision, edges[0], edges[-1]), edges, heights)
+    return line
 
 
 def from_plain(plain: Mapping[str, Any]) -> Calibrated:

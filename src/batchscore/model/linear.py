@@ -63,7 +63,7 @@ class Linear:
     def predict(self, matrix: np.ndarray) -> np.ndarray:
         """Return the scores: `Final.predict`."""
         refuse_not_finite(matrix)
-        scores = matrix @ (self.coef.T if self.coef.ndim == 2 else self.coef) + self.intercept  # noqa: PLR2004
+        scores: np.ndarray = matrix @ (self.coef.T if self.coef.ndim == 2 else self.coef) + self.intercept  # noqa: PLR2004
         if self.answer == "value":
             return scores.reshape(-1, 1)
         binary = scores.ndim == 1 or scores.shape[1] == 1
