@@ -160,6 +160,7 @@ def test_a_model_is_verified_and_recorded(pipeline):
         "classes": [0, 1],
         "positive_class": 1,
         "golden": None,
+        "compiled": {"used": False, "why": "the compiled model is not there: nobody offered one"},
         "estimator": "Pipeline(StandardScaler, LogisticRegression)",
         "library": f"scikit-learn {sklearn.__version__}",
         "n_features": 7,
