@@ -18,7 +18,14 @@ from made_models import dumped, mixed, mixed_schema, number_schema, numbers, opt
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
-from sklearn.ensemble import StackingClassifier, StackingRegressor, VotingClassifier, VotingRegressor
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+    StackingClassifier,
+    StackingRegressor,
+    VotingClassifier,
+    VotingRegressor,
+)
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import ElasticNet, Lasso, LinearRegression, LogisticRegression, Ridge, SGDClassifier
 from sklearn.naive_bayes import GaussianNB
@@ -88,6 +95,12 @@ CLASSIFIERS: dict[str, Any] = {
     "calibrated, sigmoid": CalibratedClassifierCV(LogisticRegression(), cv=2),
     "calibrated, isotonic": CalibratedClassifierCV(
         MLPClassifier((3,), max_iter=9, random_state=0), method="isotonic", cv=2
+    ),
+    "boosting": HistGradientBoostingClassifier(max_iter=8),
+    "forest": RandomForestClassifier(8, max_depth=5, random_state=0),
+    "calibrated forest": CalibratedClassifierCV(RandomForestClassifier(8, max_depth=5, random_state=0), cv=2),
+    "voting of trees": VotingClassifier(
+        [("a", RandomForestClassifier(8, max_depth=5, random_state=0)), ("b", LogisticRegression())], voting="soft"
     ),
     "voting, soft": VotingClassifier(
         [("a", LogisticRegression()), ("b", MLPClassifier((3,), max_iter=9, random_state=0))],

@@ -13,10 +13,23 @@
 #endif
 #define ROWS 256      /* rows at a time: their codes stay in the first cache */
 #define TOGETHER 16   /* rows that walk down a large tree side by side */
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#elif defined(__GNUC__)
+#define UNROLL _Pragma("GCC unroll 32")
+#else
+#define UNROLL
+#endif
 
 /* Kinds of columns of codes. */
 enum { NUMBER = 0, CATEGORY = 1, ONE_HOT = 2 };
 #define MISSING_CATEGORY 255
+
+struct node {
+    uint16_t column;
+    uint16_t code;                  /* a larger one goes right; or the number of a set, whose categories go left */
+    uint32_t child;                 /* the left one; the right one is behind it; the highest bit stands for a set */
+};
 
 struct ensemble {
     int32_t n_features, n_columns, n_trees, n_outputs, width;
@@ -34,12 +47,17 @@ struct ensemble {
     const uint32_t *singles;        /* small trees: column * ROWS, code, struck bits, of nodes that strike in one byte */
     const uint32_t *multis;         /* column * ROWS, code, struck bits in 8 bytes */
     const uint32_t *categories;     /* number of terms, struck bits in 8 bytes; terms of column * ROWS and bits */
-    const uint64_t *nodes;          /* large trees: column, code, left child; bit 63 for a set of categories */
+    const struct node *nodes;       /* large trees */
     const uint32_t *slots;          /* the place of each leaf's values */
     const uint8_t *sets;            /* of 256 categories; NULL when there are none */
     const double *values;           /* `width` for each leaf */
     const double *base;             /* what each output starts from */
 };
+
+static uint32_t goes_right(const struct ensemble *e, const struct node *node, uint32_t code) {
+    if (!(node->child >> 31)) return node->code < code;
+    return !((e->sets[32 * (uint32_t)node->code + (code >> 3)] >> (code & 7)) & 1);
+}
 
 const char *batchscore_source(void) { return SOURCE; }
 
@@ -47,7 +65,7 @@ void batchscore_sigmoid(const double *values, double *out, int64_t count) {
     for (int64_t at = 0; at < count; at++) out[at] = 1.0 / (1.0 + exp(-values[at]));
 }
 
-#define W 32
+#define W 16
 #define V(name) name##_plain
 #define TARGET
 #include "variant.h"
@@ -66,6 +84,7 @@ void batchscore_sigmoid(const double *values, double *out, int64_t count) {
 
 struct variant {
     void (*rank)(const double *, int64_t, const double *, uint32_t *);
+    void (*code)(const struct ensemble *, int32_t, const double *, int32_t, const uint32_t *, void *);
     void (*small)(const struct ensemble *, const int8_t *, double *);
     void (*large)(const struct ensemble *, const uint16_t *, double *);
 };
@@ -75,12 +94,12 @@ static struct variant choose(int32_t most) {
 #if defined(__x86_64__) && defined(__GNUC__)
     if (most > 1 && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("bmi2"))
-        return (struct variant){rank_avx512, small_avx512, large_avx512};
+        return (struct variant){rank_avx512, code_avx512, small_avx512, large_avx512};
     if (most > 0 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2"))
-        return (struct variant){rank_avx2, small_avx2, large_avx2};
+        return (struct variant){rank_avx2, code_avx2, small_avx2, large_avx2};
 #endif
     (void)most;
-    return (struct variant){rank_plain, small_plain, large_plain};
+    return (struct variant){rank_plain, code_plain, small_plain, large_plain};
 }
 
 static void write_code(const struct ensemble *e, void *codes, int32_t column, int row, int32_t code) {
@@ -92,17 +111,6 @@ static int32_t category(const uint8_t *known, double value) {
     if (!(value >= 0.0 && value < 255.0)) return MISSING_CATEGORY;
     const int32_t it = (int32_t)value;
     return (known[it >> 3] >> (it & 7)) & 1 ? it : MISSING_CATEGORY;
-}
-
-static void code_numbers(const struct ensemble *e, int32_t column, const double *values, const uint32_t *ranks, void *codes) {
-    const int64_t base = e->column_base[column];
-    const int32_t shift = e->small ? 128 : 0, missing = e->column_missing[column] ? e->limit : 0;
-    for (int row = 0; row < ROWS; row++) {
-        const int64_t above = (int64_t)ranks[row] - base;
-        int32_t code = (int32_t)(above < 0 ? 0 : above > e->limit ? e->limit : above);
-        code = values[row] != values[row] ? missing : code;
-        write_code(e, codes, column, row, code - shift);
-    }
 }
 
 static void code_categories(const struct ensemble *e, int32_t feature, int32_t column, const double *values, void *codes) {
@@ -142,7 +150,7 @@ int32_t batchscore_trees(const struct ensemble *e, const double *matrix, int64_t
             const int64_t *first = e->threshold_start + feature;
             if (first[1] > first[0]) variant.rank(e->thresholds + first[0], first[1] - first[0], values, ranks);
             for (int32_t column = e->column_start[feature]; column < e->column_start[feature + 1]; column++) {
-                if (e->column_kind[column] == NUMBER) code_numbers(e, column, values, ranks, codes);
+                if (e->column_kind[column] == NUMBER) variant.code(e, column, values, nan, ranks, codes);
                 else code_categories(e, feature, column, values, codes);
             }
         }

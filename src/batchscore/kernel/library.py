@@ -14,6 +14,8 @@ SOURCES = ("kernel.c", "variant.h")
 """The library's sources."""
 NAME = "kernel.so"
 """The library's file, beside its sources."""
+FOLDER = Path(__file__).parent
+"""Where both are."""
 
 _pointer, _int, _long = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64
 _AVOIDED: ContextVar[bool] = ContextVar("avoided", default=False)
@@ -62,15 +64,21 @@ def source_digest(folder: Path) -> str:
 
 @cache
 def _load() -> tuple[ctypes.CDLL | None, str]:
-    folder = Path(__file__).parent
+    return opened(FOLDER)
+
+
+def opened(folder: Path) -> tuple[ctypes.CDLL | None, str]:
+    """Open the library of a folder; return None and the reason when there is none that belongs to its sources."""
+    if not (folder / NAME).exists():
+        return None, "it was not built: no C compiler"
     try:
         # Not PyDLL: the interpreter's lock is released while the library works.
         loaded = ctypes.CDLL(str(folder / NAME))
         loaded.batchscore_source.restype = ctypes.c_char_p
         if loaded.batchscore_source().decode() != source_digest(folder):
             return None, "it was built from another source: install batchscore again"
-    except OSError as error:
-        return None, f"it was not built: {error}" if (folder / NAME).exists() else "it was not built: no C compiler"
+    except (OSError, AttributeError) as error:
+        return None, f"it can not be loaded: {error}"
     loaded.batchscore_sigmoid.argtypes = (_pointer, _pointer, _long)
     loaded.batchscore_sigmoid.restype = None
     loaded.batchscore_trees.argtypes = (ctypes.POINTER(Ensemble), _pointer, _long, _long, _long, _pointer, _int)

@@ -41,7 +41,7 @@ def pack(forest: Forest) -> Packed:
     """Lay an ensemble out for the library."""
     shape = _Shape(forest)
     codes = _Codes(forest, shape, _MISSING_CATEGORY if shape.small else 65_535)
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         **codes.arrays,
         **(_small(forest, shape, codes) if shape.small else _large(forest, shape, codes)),
         "known": np.ascontiguousarray(forest.known, np.uint8),
@@ -116,7 +116,7 @@ class _Codes:
             columns += self._of_categories(forest, feature, len(columns), small=shape.small)
         table = np.array(columns or [(0, 0, _NUMBER, 0)], np.int64)
         counts = np.bincount(table[:, 0], minlength=forest.n_features) if columns else np.zeros(forest.n_features, int)
-        self.arrays = {
+        self.arrays: dict[str, np.ndarray] = {
             "threshold_start": _starts([len(each) for each in thresholds]).astype(np.int64),
             "thresholds": np.concatenate([*thresholds, np.zeros(1)]).astype(np.float64),
             "column_start": _starts(counts).astype(np.int32),

@@ -14,17 +14,38 @@ TARGET static inline __attribute__((always_inline)) V(bytes) V(spread)(uint32_t 
     return (V(bytes))((V(words)){0} + word);
 }
 
-/* How many thresholds are below each value: as many halvings for each row, without a branch. */
+/* How many thresholds are below each value: as many halvings for each row, side by side and without a branch. */
 TARGET static void V(rank)(const double *thresholds, int64_t count, const double *values, uint32_t *out) {
-    memset(out, 0, ROWS * sizeof *out);
-    if (count == 0) return;
-    for (int64_t left = count; left > 1;) {
-        const uint32_t half = (uint32_t)(left / 2);
-        const double *middle = thresholds + half - 1;
-        for (int row = 0; row < ROWS; row++) out[row] += middle[out[row]] < values[row] ? half : 0;
-        left -= half;
+    for (int start = 0; start < ROWS; start += TOGETHER) {
+        uint32_t now[TOGETHER] = {0};
+        const double *mine = values + start;
+        int64_t left = count;
+        for (; left > 1; left -= left / 2) {
+            const uint32_t half = (uint32_t)(left / 2);
+            const double *middle = thresholds + half - 1;
+            for (int each = 0; each < TOGETHER; each++) now[each] += half & -(uint32_t)(middle[now[each]] < mine[each]);
+        }
+        for (int each = 0; each < TOGETHER && left; each++) now[each] += thresholds[now[each]] < mine[each];
+        memcpy(out + start, now, sizeof now);
     }
-    for (int row = 0; row < ROWS; row++) out[row] += thresholds[out[row]] < values[row];
+}
+
+/* The codes of a column of numbers: ranks from the column's first threshold on. */
+TARGET static void V(code)(const struct ensemble *e, int32_t column, const double *values, int32_t nan, const uint32_t *ranks, void *codes) {
+    const int32_t base = e->column_base[column], limit = e->limit, missing = e->column_missing[column] ? limit : 0;
+    int32_t own[ROWS];
+    for (int row = 0; row < ROWS; row++) {
+        const int32_t above = (int32_t)ranks[row] - base;
+        own[row] = above < 0 ? 0 : above > limit ? limit : above;
+    }
+    for (int row = 0; nan && row < ROWS; row++) own[row] = values[row] != values[row] ? missing : own[row];
+    if (e->small) {
+        int8_t *to = (int8_t *)codes + (int64_t)column * ROWS;
+        for (int row = 0; row < ROWS; row++) to[row] = (int8_t)(own[row] - 128);
+    } else {
+        uint16_t *to = (uint16_t *)codes + column;
+        for (int row = 0; row < ROWS; row++, to += e->n_columns) *to = (uint16_t)own[row];
+    }
 }
 
 /* The leaf of W rows in a tree of at most 8 * planes leaves: each node whose comparison fails strikes its left leaves
@@ -86,22 +107,20 @@ TARGET static void V(small)(const struct ensemble *e, const int8_t *codes, doubl
 /* The leaf of each row in a tree of any size, TOGETHER rows step by step side by side. A leaf leads to itself. */
 TARGET static inline __attribute__((always_inline)) void V(walk)(
     const struct ensemble *e, const int32_t *tree, const uint16_t *codes, const int categories, uint32_t *leaves) {
-    const uint64_t *nodes = e->nodes + tree[0];
+    const struct node *nodes = e->nodes + tree[0];
+    const int64_t stride = e->n_columns;
     for (int row = 0; row < ROWS; row += TOGETHER) {
         uint32_t now[TOGETHER] = {0};
-        const uint16_t *mine = codes + (int64_t)row * e->n_columns;
+        const uint16_t *mine = codes + (int64_t)row * stride;
         for (int32_t depth = 0; depth < tree[1]; depth += 4) {
             uint32_t before[TOGETHER], moved = 0;
             memcpy(before, now, sizeof now);
             for (int step = 0; step < 4; step++) {
-                for (int each = 0; each < TOGETHER; each++) {
-                    const uint64_t node = nodes[now[each]];
-                    const uint16_t code = mine[(int64_t)each * e->n_columns + (node & 0xFFFF)];
-                    const uint32_t low = (uint32_t)(node >> 16) & 0xFFFF;
-                    uint32_t right = code > low;
-                    if (categories && node >> 63)
-                        right = !((e->sets[32 * low + (code >> 3)] >> (code & 7)) & 1);
-                    now[each] = (uint32_t)((node >> 32) & 0x7FFFFFFF) + right;
+                UNROLL for (int each = 0; each < TOGETHER; each++) {
+                    const struct node *node = nodes + now[each];
+                    const uint32_t code = mine[each * stride + node->column];
+                    if (!categories) now[each] = node->child + (node->code < code);
+                    else now[each] = (node->child & 0x7FFFFFFF) + goes_right(e, node, code);
                 }
             }
             for (int each = 0; each < TOGETHER; each++) moved |= before[each] ^ now[each];

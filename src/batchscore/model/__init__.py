@@ -11,8 +11,9 @@ import importlib
 import re
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -26,7 +27,6 @@ from batchscore.model.options import (
     Output,
     resolve_model,
     score_names,
-    uncompiled,
 )
 from batchscore.model.pinned import Read, read_pinned, refuse_latest_link
 from batchscore.model.ways import NOT_ASKED, Candidate, Way, open_surely, take_way
@@ -49,7 +49,6 @@ __all__ = [
     "load",
     "resolve_model",
     "score_names",
-    "uncompiled",
     "verify",
 ]
 
@@ -136,6 +135,12 @@ class ModelRef:
     """The options that `load` obeys."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What the model says of itself: library versions, estimator tree, number of features."""
+    own: bool = False
+    """Whether the estimator's own code does everything, though something faster gives the same bits."""
+
+    def as_released(self) -> ModelRef:
+        """Return the reference by which workers load the artifact and let its own code alone score."""
+        return replace(self, own=True, way=Way(candidate=None, why="the artifact itself is asked for"))
 
     @property
     def score_names(self) -> tuple[str, ...]:
@@ -195,7 +200,7 @@ def verify(
     if quick is not None:
         model: LoadedModel = _keep(_compiled_key(compiled, schema), lambda: quick)
     else:
-        model = _load_once(options, schema, lambda: content)
+        model = _load_once(options, schema, lambda: content, own=False)
         check(model)
     return ModelRef(
         name=_name(options),
@@ -220,13 +225,14 @@ _LOADED: dict[tuple[str, str, str], LoadedModel] = {}
 _LOCK = threading.Lock()
 
 
-def load_artifact(options: ModelOptions, schema: FeatureSchema, *, read: Read) -> LoadedModel:
+def load_artifact(options: ModelOptions, schema: FeatureSchema, *, read: Read, own: bool = False) -> LoadedModel:
     """Return the model itself, never a compiled one, loaded at most once in this process.
 
     Raises:
         ModelError: When the file is missing, refused or incompatible.
     """
-    return _load_once(options, schema, lambda: read_pinned(options.path, options.sha256, read, what="model", slug=""))
+    content = partial(read_pinned, options.path, options.sha256, read, what="model", slug="")
+    return _load_once(options, schema, content, own=own)
 
 
 def load(ref: ModelRef, schema: FeatureSchema, *, read: Read) -> LoadedModel:
@@ -238,7 +244,7 @@ def load(ref: ModelRef, schema: FeatureSchema, *, read: Read) -> LoadedModel:
     candidate = ref.way.candidate
     if candidate is not None:
         return _keep(_compiled_key(candidate, schema), lambda: open_surely(candidate, schema, read))
-    return load_artifact(ref.options, schema, read=read)
+    return load_artifact(ref.options, schema, read=read, own=ref.own)
 
 
 def model_format(path: str) -> str:
@@ -258,9 +264,9 @@ def model_format(path: str) -> str:
     return FORMATS[suffix]
 
 
-def _load_once(options: ModelOptions, schema: FeatureSchema, content: Callable[[], bytes]) -> LoadedModel:
+def _load_once(options: ModelOptions, schema: FeatureSchema, content: Callable[[], bytes], *, own: bool) -> LoadedModel:
     kind = model_format(options.path)
-    return _keep(_key(options, schema), lambda: _parse(kind, options, schema, content()))
+    return _keep(_key(options, schema, own=own), lambda: _parse(kind, options, schema, content(), own=own))
 
 
 def _keep(key: tuple[str, str, str], make: Callable[[], LoadedModel]) -> LoadedModel:
@@ -274,15 +280,15 @@ def _keep(key: tuple[str, str, str], make: Callable[[], LoadedModel]) -> LoadedM
         return _LOADED[key]
 
 
-def _parse(kind: str, options: ModelOptions, schema: FeatureSchema, content: bytes) -> LoadedModel:
+def _parse(kind: str, options: ModelOptions, schema: FeatureSchema, content: bytes, *, own: bool) -> LoadedModel:
     loader = importlib.import_module(f"batchscore.model.{kind}")
-    model: LoadedModel = loader.load_model(options, schema, content)
+    model: LoadedModel = loader.load_model(options, schema, content, own=own)
     return model
 
 
-def _key(options: ModelOptions, schema: FeatureSchema) -> tuple[str, str, str]:
+def _key(options: ModelOptions, schema: FeatureSchema, *, own: bool) -> tuple[str, str, str]:
     return (
-        options.sha256,
+        f"own {options.sha256}" if own else options.sha256,
         schema.digest,
         options.model_dump_json(include={"path", "output", "positive_class", "trusted"}),
     )

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from batchscore.kernel import compiled
 from batchscore.model.calls import limit_threads, refusing, use_one_thread
 from batchscore.model.final import Final, from_plain
 from batchscore.model.plain import DamagedFile, pack, unpack
@@ -206,6 +207,10 @@ def read_compiled(content: bytes, made: Mapping[str, Any], schema: FeatureSchema
             )
             for name, steps, at, place, own in found["columns"]
         )
+        final = from_plain(found["final"])
+        runs, reason = compiled()
+        if getattr(final, "engine", "") == "kernel" and not runs:
+            raise NotUsable(f"needs the compiled kernel: {reason}")
         return CompiledModel(
             schema=schema,
             output=made["output"],
@@ -214,7 +219,7 @@ def read_compiled(content: bytes, made: Mapping[str, Any], schema: FeatureSchema
             positive=found["positive"],
             facts=found["facts"],
             preparation=Preparation(columns, found["order"]),
-            final=from_plain(found["final"]),
+            final=final,
             plain_order=found["plain_order"],
         )
     except (KeyError, TypeError, ValueError, IndexError) as error:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from batchscore.errors import ModelError
-from batchscore.model.compiled import CompiledModel, read_compiled, to_bytes
+from batchscore.model.compiled import CompiledModel, NotUsable, read_compiled, to_bytes
+from batchscore.model.engine import differing
 from batchscore.model.estimator import EstimatorModel
 from batchscore.model.final import read_final
 from batchscore.model.native import PreparedModel
@@ -55,12 +56,15 @@ def compile_model(loaded: LoadedModel, made: Mapping[str, Any]) -> bytes:
         content = to_bytes(model, made, {})
         # What is proven is what a run will read, not what it was written from.
         found = read_compiled(content, made, loaded.schema)
-        proof = _prove(loaded, found, int(made["block_rows"]))
+        _prove_last_step(loaded, found)
+        proof = _prove(as_released(loaded), found, int(made["block_rows"]))
+    except NotUsable as error:
+        raise NotCompilable(f"it could not be used: the compiled model {error}") from error
     except (UnknownStepError, NotTabulable) as error:
         raise NotCompilable(str(error)) from error
     except TypeError as error:
         raise NotCompilable(f"it holds something that is no plain data: {error}") from error
-    order = _plain_order(loaded, found)
+    order = _plain_order(as_released(loaded), found)
     return to_bytes(replace(model, plain_order=order), made, proof)
 
 
@@ -99,6 +103,24 @@ def _without_transformers(preparation: Preparation) -> Preparation:
         else:
             columns.append(column)
     return Preparation(tuple(columns), preparation.order)
+
+
+def as_released(loaded: LoadedModel) -> LoadedModel:
+    """Return a loaded model that scores by the estimator's own code alone."""
+    if isinstance(loaded, PreparedModel):
+        return loaded.original
+    return replace(loaded, final=None) if isinstance(loaded, EstimatorModel) else loaded
+
+
+def _prove_last_step(loaded: LoadedModel, found: CompiledModel) -> None:
+    """Compare the last step alone, on matrices made for it: rows at each split of a tree.
+
+    Raises:
+        UnknownStepError: When they differ.
+    """
+    last = loaded.rest if isinstance(loaded, PreparedModel) else loaded
+    if isinstance(last, EstimatorModel) and (difference := differing(last, found.final, found.preparation.order)):
+        raise UnknownStepError(difference)
 
 
 def _prove(loaded: LoadedModel, found: CompiledModel, block_rows: int) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from batchscore.model.walk import describe, fitted_names, libraries, limit_jobs,
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from batchscore.model.final import Final
     from batchscore.model.options import ClassLabel, ModelOptions, Output
     from batchscore.schema import FeatureSchema
 
@@ -40,6 +41,8 @@ class EstimatorModel:
     """The index of the class whose probability is the prediction."""
     facts: Mapping[str, Any]
     """Library version, estimator tree, number of features."""
+    final: Final | None = field(default=None, repr=False)
+    """What was read off the estimator and gives the same scores of a matrix, bit for bit; None where its code runs."""
 
     def block(self, rows: pa.Table, block_rows: int) -> Any:
         """Return what `predict` takes, of exactly `block_rows` rows: the given ones, and the last one repeated."""
@@ -51,6 +54,9 @@ class EstimatorModel:
         Raises:
             ModelError: When the estimator refuses the block, or answers with another shape.
         """
+        if self.final is not None:
+            with refusing(len(block)):
+                return self.final.predict(block)
         use_one_thread()
         return self._scores(self.given(block), len(block))
 

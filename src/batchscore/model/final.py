@@ -1,8 +1,8 @@
 """The last step of a model as plain data: what turns a matrix into scores, without the estimator that it was read from.
 
 `read_final` reads a fitted estimator off into arrays and numbers; `to_plain` and `from_plain` carry those through a
-file. Whoever reads must prove: `differing` runs both ways on samples, and one different bit means that the estimator's
-own code scores. What runs here imports numpy alone; only reading looks at scikit-learn's objects.
+file. Whoever reads must prove: `engine.differing` runs both ways on samples, and one different bit means that the
+estimator's own code scores. What runs here imports numpy alone; only reading looks at scikit-learn's objects.
 """
 
 from __future__ import annotations
@@ -43,9 +43,16 @@ _LINEAR = (
     *("Perceptron", "Ridge", "RidgeCV", "RidgeClassifier", "RidgeClassifierCV", "SGDClassifier", "SGDRegressor"),
     "TheilSenRegressor",
 )
+_TREES = (
+    *("DecisionTreeClassifier", "DecisionTreeRegressor", "ExtraTreeClassifier", "ExtraTreeRegressor"),
+    *("ExtraTreesClassifier", "ExtraTreesRegressor", "GradientBoostingClassifier", "GradientBoostingRegressor"),
+    *("HistGradientBoostingClassifier", "HistGradientBoostingRegressor", "RandomForestClassifier"),
+    "RandomForestRegressor",
+)
 _COMMITTEES = ("FrozenEstimator", "StackingClassifier", "StackingRegressor", "VotingClassifier", "VotingRegressor")
 
 READERS: Mapping[str, str] = {
+    **dict.fromkeys(_TREES, "batchscore.model.trees"),
     **dict.fromkeys(_LINEAR, "batchscore.model.linear"),
     **dict.fromkeys(_COMMITTEES, "batchscore.model.committee"),
     "CalibratedClassifierCV": "batchscore.model.calibrated",
@@ -57,6 +64,7 @@ KINDS: Mapping[str, str] = {
     "calibrated": "batchscore.model.calibrated",
     "linear": "batchscore.model.linear",
     "network": "batchscore.model.network",
+    "trees": "batchscore.model.trees",
     "stacking": "batchscore.model.committee",
     "voting": "batchscore.model.committee",
 }

@@ -17,12 +17,21 @@ if TYPE_CHECKING:
     from batchscore.schema import FeatureSchema
 
 
-def load_model(options: ModelOptions, schema: FeatureSchema, content: bytes) -> EstimatorModel | PreparedModel:
+def load_model(
+    options: ModelOptions, schema: FeatureSchema, content: bytes, *, own: bool = False
+) -> EstimatorModel | PreparedModel:
     """Load the estimator from bytes whose digest was checked, and check it against the options and the schema.
+
+    Args:
+        options: The model's section of the configuration.
+        schema: The feature schema.
+        content: The bytes.
+        own: Whether the estimator's own code does everything, though something faster gives the same bits.
 
     Raises:
         ModelError: When the file can not be loaded, or what is in it does not fit.
     """
     import joblib
 
-    return natively(as_model(load_guarded(options.path, lambda: joblib.load(io.BytesIO(content))), options, schema))
+    model = as_model(load_guarded(options.path, lambda: joblib.load(io.BytesIO(content))), options, schema)
+    return model if own else natively(model)

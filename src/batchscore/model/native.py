@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from batchscore.model.calls import refusing
+from batchscore.model.engine import engined
 from batchscore.model.preparation import Coded, Column, Preparation, Step
 from batchscore.model.proof import samples
 from batchscore.model.unknown import UnknownStepError, kind_of
@@ -86,11 +87,11 @@ class PreparedModel:
 
 
 def natively(model: EstimatorModel) -> EstimatorModel | PreparedModel:
-    """Return the model with its preprocessing done natively, where that is known to change no bit."""
+    """Return the model with its preprocessing and its final estimator done natively, where that changes no bit."""
     try:
         return _prepared(model)
     except UnknownStepError as reason:
-        return replace(model, facts={**model.facts, "preparation": f"the estimator's own: {reason}"})
+        return engined(replace(model, facts={**model.facts, "preparation": f"the estimator's own: {reason}"}))
 
 
 def _prepared(model: EstimatorModel) -> PreparedModel:
@@ -113,12 +114,13 @@ def _prepared(model: EstimatorModel) -> PreparedModel:
     order = _prove(model, steps, columns)
     facts = {**model.facts, "preparation": f"native: {known} of {len(pipeline.steps)} steps, {len(columns)} columns"}
     left = pipeline.steps[known:]
-    rest = left[0][1] if len(left) == 1 else type(pipeline)(left)
+    last = left[0][1] if len(left) == 1 else type(pipeline)(left)
+    rest = engined(replace(model, estimator=last, takes="matrix", named=False, facts=facts), order)
     return PreparedModel(
-        original=replace(model, facts=facts),
-        rest=replace(model, estimator=rest, takes="matrix", named=False),
+        original=replace(model, facts=rest.facts),
+        rest=rest,
         preparation=Preparation(tuple(columns), order),
-        facts=facts,
+        facts=rest.facts,
     )
 
 

@@ -159,13 +159,6 @@ ModelList = Annotated[tuple[ModelOptions, ...], FROM_LIST, Field(min_length=1), 
 """`model` as a list: models by date."""
 
 
-def uncompiled(models: ModelOptions | tuple[ModelOptions, ...]) -> ModelOptions | tuple[ModelOptions, ...]:
-    """Return the same models, none of which may be scored by a compiled one."""
-    if isinstance(models, ModelOptions):
-        return models.model_copy(update={"compiled": CompiledOptions(mode="off")})
-    return tuple(model.model_copy(update={"compiled": CompiledOptions(mode="off")}) for model in models)
-
-
 def resolve_model(models: ModelOptions | Sequence[ModelOptions], day: date) -> ModelOptions:
     """Return the model that is valid on a snapshot's date: the last one whose `valid_from` is not after it.
 

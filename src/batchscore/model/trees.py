@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
 
 from batchscore.kernel import Forest, sigmoid
+from batchscore.model.telling import at_splits
 from batchscore.model.unknown import UnknownStepError, kind_of
 
 End = Literal[
@@ -37,6 +38,9 @@ class Trees:
     encoded: tuple[tuple[int, np.ndarray], ...] = ()
     """Columns that become the place of their value among these, before all others; NaN where it is not among them."""
 
+    engine = "kernel"
+    """By what it runs fast."""
+
     def predict(self, matrix: np.ndarray) -> np.ndarray:
         """Return the scores, as `Final.predict`.
 
@@ -59,12 +63,33 @@ class Trees:
     def _encode(self, matrix: np.ndarray) -> np.ndarray:
         """Return the matrix with the places of categories first, as the estimator's own encoder leaves it."""
         first = [at for at, _ in self.encoded]
+        if np.isinf(matrix[:, first]).any():
+            raise ValueError("Input X contains infinity or a value too large for dtype('float64').")
         others = [at for at in range(matrix.shape[1]) if at not in set(first)]
         out = np.empty_like(matrix, order="F")
         for to, (at, known) in enumerate(self.encoded):
             places = np.minimum(np.searchsorted(known, matrix[:, at]), len(known) - 1)
             out[:, to] = np.where(known[places] == matrix[:, at], places, np.nan)
         out[:, len(first) :] = matrix[:, others]
+        return out
+
+    def telling(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Yield rows at the splits: a wrong threshold shows on them."""
+        rows = at_splits(self.forest)
+        yield "rows at the splits", self._decode(rows)
+        if not self.missing:
+            yield "rows beside the splits", self._decode(rows[: len(rows) // 3 * 2])
+
+    def _decode(self, rows: np.ndarray) -> np.ndarray:
+        """Return rows of the forest's columns as rows of the estimator's."""
+        if not self.encoded:
+            return rows
+        others = [at for at in range(rows.shape[1]) if at not in {at for at, _ in self.encoded}]
+        out = np.empty_like(rows)
+        out[:, others] = rows[:, len(self.encoded) :]
+        for of, (at, known) in enumerate(self.encoded):
+            places = np.where(np.isnan(rows[:, of]), 0, np.clip(rows[:, of], 0, len(known) - 1)).astype(np.int64)
+            out[:, at] = np.where(np.isnan(rows[:, of]), np.nan, known[places])
         return out
 
     def to_plain(self) -> dict[str, Any]:

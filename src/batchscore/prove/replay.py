@@ -18,7 +18,6 @@ from batchscore.check import check_date
 from batchscore.config import RunConfig
 from batchscore.execution import Clock
 from batchscore.gather import Progress, job_of, score_all
-from batchscore.model import uncompiled
 from batchscore.parts import canonical_table, logical_digest
 from batchscore.plan import Difference, differences, digest_of, partition_from
 from batchscore.preprocess import numbers_of
@@ -86,11 +85,13 @@ def replay(
         BatchscoreError: When the inputs or the model of the record are not to be had, or fail.
     """
     recorded = recorded_config(published)
-    changed = {"cluster": request.config.cluster, **({"model": uncompiled(recorded.model)} if reference else {})}
-    again = replace(request, config=recorded.model_copy(update=changed))
+    again = replace(request, config=recorded.model_copy(update={"cluster": request.config.cluster}))
     manifest = published.document("manifest.json")
     step = recorded_step(store, published, again.config)
     checked = step.checked if step else check_date(again.config, date.fromisoformat(published.commit.date))
+    if reference:
+        checked = replace(checked, model=checked.model.as_released())
+        step = replace(step, checked=checked) if step else None
     with private_store() as private:
         execution = private_execution(again, clock)
         if step:
