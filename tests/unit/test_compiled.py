@@ -227,7 +227,7 @@ def test_one_different_bit_does_not_compile(monkeypatch: pytest.MonkeyPatch) -> 
     predict = Linear.predict
     monkeypatch.setattr(Linear, "predict", lambda self, matrix: np.nextafter(predict(self, matrix), 2.0))
 
-    with pytest.raises(NotCompilable, match="the bits differ on the sample of ordinary rows"):
+    with pytest.raises(NotCompilable, match="the bits differ on the ordinary rows"):
         compile_model(original, made)
 
 

@@ -166,6 +166,7 @@ def test_a_model_is_verified_and_recorded(pipeline):
         "n_features": 7,
         "names_checked": True,
         "preparation": "native: 1 of 2 steps, 7 columns",
+        "engine": "plain data: LogisticRegression",
     }
     assert pickle.loads(pickle.dumps(ref)) == ref
     assert len(pickle.dumps(ref)) < 2_500
