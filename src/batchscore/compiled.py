@@ -15,7 +15,7 @@ from batchscore.schema import FeatureSchema
 from batchscore.store import open_store
 
 NOT_YET = "none was made yet; the first run makes one, and so does `batchscore model compile`"
-"""Why there is none where the next publish makes one."""
+"""Why there is none where a publish makes one."""
 
 
 def find_compiled(
@@ -41,7 +41,7 @@ def find_compiled(
     except (BatchscoreError, OSError) as error:
         return Candidate(made=made, file=None, why=f"its record can not be read: {error}")
     if record is None:
-        return Candidate(made=made, file=None, why=NOT_YET)
+        return Candidate(made=made, file=None, why=NOT_YET, untried=True)
     if "model_sha256" not in record:
         return Candidate(made=made, file=None, why=f"the model does not compile: {record['why']}")
     digest = record["model_sha256"]

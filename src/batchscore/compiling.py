@@ -13,7 +13,7 @@ from typing import Any
 
 from batchscore import model, sources
 from batchscore.check import Checked, load_schema, versions
-from batchscore.compiled import NOT_YET, beside_artifact, find_compiled, record_of
+from batchscore.compiled import beside_artifact, find_compiled, record_of
 from batchscore.config import RunConfig
 from batchscore.errors import BatchscoreError
 from batchscore.logs import logger
@@ -69,7 +69,7 @@ def compile_after(checked: Checked) -> None:
     Args:
         checked: The date that was published.
     """
-    if checked.model.way.why != f"the compiled model is not there: {NOT_YET}":
+    if not checked.model.way.untried:
         return
     config = checked.config.model_dump(mode="json", by_alias=True)
     _log.info("compiling the model for later runs", model_sha256=checked.model.sha256[:12])

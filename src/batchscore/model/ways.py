@@ -26,6 +26,8 @@ class Candidate:
     """Where it lies; None when there is none."""
     why: str
     """Why there is none; empty when there is one."""
+    untried: bool = False
+    """Whether nobody has tried to make one yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +40,8 @@ class Way:
     """Why the artifact scores; empty when a compiled model does."""
     bit_equal_rows: int = 0
     """Rows on which the compiled model was proven."""
+    untried: bool = False
+    """Whether nobody has tried to make a compiled model yet."""
 
     def record(self) -> dict[str, Any]:
         """Return what the record of a run says of it."""
@@ -76,7 +80,7 @@ def take_way(
         why = reason.message if isinstance(reason, ModelError) else f"the compiled model {reason}"
         if options.compiled.mode == "require":
             raise _required(options, why) from reason
-        return None, Way(candidate=None, why=why)
+        return None, Way(candidate=None, why=why, untried=candidate.untried)
     return model, Way(candidate=candidate, why="", bit_equal_rows=rows)
 
 
