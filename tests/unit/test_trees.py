@@ -145,27 +145,45 @@ def test_more_thresholds_than_a_code_has_values() -> None:
     assert model.predict(rows).tobytes() == final.predict(rows).tobytes()
 
 
-def test_another_threshold_falls_back(monkeypatch) -> None:
-    """One threshold that is wrong by one step is seen by the proof, and the estimator's own code scores."""
+def moved(right: Trees, node: int) -> Trees:
+    """Return the ensemble with one threshold moved to the next value that can tell."""
+    threshold = right.forest.threshold.copy()
+    step = np.float32 if right.forest.narrow else np.float64
+    threshold[node] = np.nextafter(step(threshold[node]), step(np.inf))
+    return replace(right, forest=replace(right.forest, threshold=threshold))
+
+
+@pytest.mark.parametrize("kind", ["histogram", "forest", "many leaves"])
+def test_another_threshold_falls_back(kind, monkeypatch) -> None:
+    """A threshold that is wrong by one step is seen by the proof, and the estimator's own code scores."""
     rows, target = data(5, missing=True)
-    for kind in ("histogram", "forest", "many leaves"):
-        estimator = CLASSIFIERS[kind](n=6, depth=9, seed=0).fit(rows, target > 2)
-        model = model_of(estimator, "probability")
-        right = read_final(estimator, "probability", model.classes, model.positive)
-        assert isinstance(right, Trees)
-        inner = np.flatnonzero((right.forest.left >= 0) & np.isfinite(right.forest.threshold))
-        threshold = right.forest.threshold.copy()
-        step = np.float32 if right.forest.narrow else np.float64
-        node = inner[len(inner) // 2]
-        threshold[node] = np.nextafter(step(threshold[node]), step(np.inf))
-        wrong = replace(right, forest=replace(right.forest, threshold=threshold))
-        monkeypatch.setattr(engine, "read_final", lambda *_, wrong=wrong: wrong)
-        monkeypatch.setattr(engine, "compiled", lambda: (True, ""))
+    estimator = CLASSIFIERS[kind](n=6, depth=9, seed=0).fit(rows, target > 2)
+    model = model_of(estimator, "probability")
+    right = read_final(estimator, "probability", model.classes, model.positive)
+    assert isinstance(right, Trees)
+    monkeypatch.setattr(engine, "read_final", lambda *_: moved(right, int(right.forest.roots[3])))
+    monkeypatch.setattr(engine, "compiled", lambda: (True, ""))
 
-        made = engined(model)
+    made = engined(model)
 
-        assert made.final is None
-        assert made.facts["engine"] == "the estimator's own: the bits differ on the rows at the splits"
+    assert made.final is None
+    assert made.facts["engine"] == "the estimator's own: the bits differ on the rows at the splits"
+
+
+@pytest.mark.parametrize("kind", ["histogram", "forest", "many leaves"])
+def test_nearly_every_threshold_is_looked_at(kind) -> None:
+    """The rows at the splits see a step of nearly every threshold; the others no row without contradiction reaches."""
+    rows, target = data(5, missing=True)
+    estimator = CLASSIFIERS[kind](n=3, depth=9, seed=0).fit(rows, target > 2)
+    right = read_final(estimator, "probability", (False, True), 1)
+    assert isinstance(right, Trees)
+    _, telling = next(right.telling())
+    expected = right.predict(telling).tobytes()
+
+    nodes = np.flatnonzero((right.forest.left >= 0) & np.isfinite(right.forest.threshold)).tolist()
+    unseen = [node for node in nodes if moved(right, node).predict(telling).tobytes() == expected]
+
+    assert len(unseen) <= len(nodes) // 10
 
 
 def test_what_is_not_known_keeps_its_own_code() -> None:

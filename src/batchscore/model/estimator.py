@@ -54,10 +54,10 @@ class EstimatorModel:
         Raises:
             ModelError: When the estimator refuses the block, or answers with another shape.
         """
+        use_one_thread()
         if self.final is not None:
             with refusing(len(block)):
                 return self.final.predict(block)
-        use_one_thread()
         return self._scores(self.given(block), len(block))
 
     def plain(self, table: pa.Table) -> np.ndarray:

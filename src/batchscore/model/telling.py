@@ -40,15 +40,17 @@ def _with(matrix: np.ndarray, value: float) -> np.ndarray:
 def at_splits(forest: Forest) -> np.ndarray:
     """Return rows of the forest's columns that come to a split and lie at its threshold, beside it, or have no value.
 
-    Three rows a split: the largest value that goes left, the smallest that goes right, and NaN. What lies on the way
-    to the split is chosen so that the row gets there, where that needs no two sets of one feature.
+    Three rows a split: the largest value that goes left, the smallest that goes right, and NaN; several times over
+    where there are few splits, since what comes below one may hide which way a row went. What lies on the way to the
+    split is chosen so that the row gets there, where that needs no two sets of one feature.
     """
     inner = np.flatnonzero(forest.left >= 0)
     chance = np.random.default_rng(1)
-    if len(inner) > MOST_NODES:
-        inner = np.sort(chance.choice(inner, MOST_NODES, replace=False))
     if not len(inner):
         return np.zeros((0, forest.n_features))
+    if len(inner) > MOST_NODES:
+        inner = np.sort(chance.choice(inner, MOST_NODES, replace=False))
+    inner = np.repeat(inner, min(4, MOST_NODES // len(inner)))
     low, high, fixed = _ways(forest, inner)
     rows = np.clip(chance.normal(size=low.shape), low, high)
     rows = np.where(np.isnan(fixed), rows, fixed)
@@ -59,6 +61,7 @@ def at_splits(forest: Forest) -> np.ndarray:
     left[every, forest.feature[inner]], right[every, forest.feature[inner]] = _beside(forest, inner)
     missing = rows.copy()
     missing[every, forest.feature[inner]] = np.nan
+    right[np.isinf(right)] = np.nan
     return np.concatenate([left, right, missing])
 
 
@@ -89,9 +92,10 @@ def _beside(forest: Forest, nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the last value that goes left and the first one that goes right; of categories the lowest ones."""
     threshold = forest.threshold[nodes]
     with np.errstate(over="ignore", invalid="ignore"):
-        most = threshold.astype(np.float32) if forest.narrow else threshold
+        most = threshold.astype(np.float32 if forest.narrow else np.float64)
         most = np.where(most > threshold, np.nextafter(most, -np.inf), most).astype(most.dtype)
         least = np.nextafter(most, np.inf)
+        most = np.where(np.isinf(threshold), np.finfo(most.dtype).max, most).astype(most.dtype)
     looked_up = forest.category[nodes] >= 0
     sets, known = forest.sets[forest.category[nodes[looked_up]]], forest.known[forest.feature[nodes[looked_up]]]
     most, least = most.astype(np.float64), least.astype(np.float64)
