@@ -27,11 +27,12 @@ from sklearn.ensemble import (
     VotingRegressor,
 )
 from sklearn.frozen import FrozenEstimator
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import ElasticNet, Lasso, LinearRegression, LogisticRegression, Ridge, SGDClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, OrdinalEncoder, StandardScaler
 from test_native import preparations, strange
 
 from batchscore import infer, model
@@ -101,6 +102,13 @@ CLASSIFIERS: dict[str, Any] = {
     "calibrated forest": CalibratedClassifierCV(RandomForestClassifier(8, max_depth=5, random_state=0), cv=2),
     "voting of trees": VotingClassifier(
         [("a", RandomForestClassifier(8, max_depth=5, random_state=0)), ("b", LogisticRegression())], voting="soft"
+    ),
+    "calibrated pipeline": CalibratedClassifierCV(make_pipeline(StandardScaler(), LogisticRegression()), cv=2),
+    "stacking of pipelines": StackingClassifier(
+        [("a", make_pipeline(SimpleImputer(), MinMaxScaler(), LogisticRegression()))],
+        final_estimator=make_pipeline(StandardScaler(), LogisticRegression()),
+        passthrough=True,
+        cv=2,
     ),
     "voting, soft": VotingClassifier(
         [("a", LogisticRegression()), ("b", MLPClassifier((3,), max_iter=9, random_state=0))],
@@ -202,7 +210,7 @@ def test_what_an_encoder_refuses_is_refused() -> None:
     ("last", "why"),
     [
         (GaussianNB(), "GaussianNB is not known"),
-        (make_pipeline(PCA(2), LogisticRegression()), "Pipeline is not known"),
+        (make_pipeline(PCA(2), LogisticRegression()), "the step PCA is not known"),
         (CalibratedClassifierCV(GaussianNB(), cv=2), "GaussianNB is not known"),
     ],
     ids=str,

@@ -71,6 +71,8 @@ class CompiledModel:
     """From the matrix to scores."""
     plain_order: Literal["C", "F"] | None
     """The order of the matrix in one plain call of the artifact; None when no order gave its bits."""
+    bit_equal_rows: int = 0
+    """Rows on which it was proven."""
 
     def block(self, rows: pa.Table, block_rows: int) -> np.ndarray:
         """Return the matrix of exactly `block_rows` rows, the last one repeated.
@@ -221,6 +223,7 @@ def read_compiled(content: bytes, made: Mapping[str, Any], schema: FeatureSchema
             preparation=Preparation(columns, found["order"]),
             final=final,
             plain_order=found["plain_order"],
+            bit_equal_rows=int(found["proof"].get("bit_equal_rows", 0)),
         )
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise NotUsable(f"is not written as this version reads it: {type(error).__name__}") from error

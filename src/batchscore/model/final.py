@@ -56,11 +56,13 @@ READERS: Mapping[str, str] = {
     **dict.fromkeys(_LINEAR, "batchscore.model.linear"),
     **dict.fromkeys(_COMMITTEES, "batchscore.model.committee"),
     "CalibratedClassifierCV": "batchscore.model.calibrated",
+    "Pipeline": "batchscore.model.chain",
     "MLPClassifier": "batchscore.model.network",
     "MLPRegressor": "batchscore.model.network",
 }
 """The module that reads each class of scikit-learn: its `read(estimator, output, classes, positive)` gives a `Final`."""
 KINDS: Mapping[str, str] = {
+    "chain": "batchscore.model.chain",
     "calibrated": "batchscore.model.calibrated",
     "linear": "batchscore.model.linear",
     "network": "batchscore.model.network",

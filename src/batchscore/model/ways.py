@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from batchscore.errors import BatchscoreError, ModelError
-from batchscore.model.compiled import CompiledFile, CompiledModel, NotUsable, proof_of, read_compiled
+from batchscore.model.compiled import CompiledFile, CompiledModel, NotUsable, read_compiled
 
 if TYPE_CHECKING:
     from batchscore.model.options import ModelOptions
@@ -74,18 +74,18 @@ def take_way(
         ModelError: When the configuration requires a compiled model, and none can be used.
     """
     try:
-        model, rows = open_compiled(candidate, schema, read)
+        model = open_compiled(candidate, schema, read)
         check(model)
     except (NotUsable, ModelError) as reason:
         why = reason.message if isinstance(reason, ModelError) else f"the compiled model {reason}"
         if options.compiled.mode == "require":
             raise _required(options, why) from reason
         return None, Way(candidate=None, why=why, untried=candidate.untried)
-    return model, Way(candidate=candidate, why="", bit_equal_rows=rows)
+    return model, Way(candidate=candidate, why="", bit_equal_rows=model.bit_equal_rows)
 
 
-def open_compiled(candidate: Candidate, schema: FeatureSchema, read: Read) -> tuple[CompiledModel, int]:
-    """Read a compiled model whose digest is known; return it with the number of rows that prove it.
+def open_compiled(candidate: Candidate, schema: FeatureSchema, read: Read) -> CompiledModel:
+    """Read a compiled model whose digest is known.
 
     Raises:
         NotUsable: When there is none, it is another file, it is damaged, or was made of something else.
@@ -102,7 +102,7 @@ def open_compiled(candidate: Candidate, schema: FeatureSchema, read: Read) -> tu
     found = hashlib.sha256(content).hexdigest()
     if found != file.sha256:
         raise NotUsable(f"'{file.path}' has the sha256 {found}, not {file.sha256}")
-    return read_compiled(content, candidate.made, schema), int(proof_of(content)["bit_equal_rows"])
+    return read_compiled(content, candidate.made, schema)
 
 
 def open_surely(candidate: Candidate, schema: FeatureSchema, read: Read) -> CompiledModel:
@@ -112,7 +112,7 @@ def open_surely(candidate: Candidate, schema: FeatureSchema, read: Read) -> Comp
         ModelError: When it is gone, or is another file now.
     """
     try:
-        return open_compiled(candidate, schema, read)[0]
+        return open_compiled(candidate, schema, read)
     except NotUsable as reason:
         raise ModelError(
             f"the compiled model {reason}",
