@@ -19,7 +19,7 @@ help: ## list the targets
 setup: $(READY) ## make the environment in .venv (first step of every other target)
 	@echo "the environment in $(VENV) is ready: $(BIN)/batchscore --help"
 
-$(READY): requirements/build.txt requirements/dev.txt pyproject.toml scripts/setup.sh
+$(READY): requirements/build.txt requirements/dev.txt pyproject.toml scripts/setup.sh hatch_build.py $(wildcard src/batchscore/kernel/*.[ch])
 	@scripts/step.sh "setting up" scripts/setup.sh
 	@touch $@
 
@@ -116,6 +116,7 @@ lock: $(READY) ## compile requirements/*.txt anew from pyproject.toml (UPGRADE=-
 	@scripts/step.sh "requirements/dev.txt" $(COMPILE) $(UPGRADE) --all-extras --group dev pyproject.toml -o requirements/dev.txt
 	@scripts/step.sh "requirements/runtime.txt" $(COMPILE) $(UPGRADE) -c requirements/dev.txt pyproject.toml -o requirements/runtime.txt
 	@scripts/step.sh "requirements/build.txt" $(COMPILE) $(UPGRADE) -c requirements/dev.txt --group pyproject.toml:build -o requirements/build.txt
+	@scripts/step.sh "requirements/compiler.txt" $(COMPILE) $(UPGRADE) --group pyproject.toml:compiler -o requirements/compiler.txt
 
 clean: ## remove the environment and everything that was built
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

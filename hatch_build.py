@@ -15,7 +15,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SOURCES = ("kernel.c", "variant.h")
 # No contraction: each product and each sum is rounded by itself, as in the libraries whose bits are matched.
-FLAGS = ("-O3", "-ffp-contract=off", "-fPIC", "-shared", "-fvisibility=default", "-g0", "-Wno-psabi")
+FLAGS = ("-O3", "-ffp-contract=off", "-fPIC", "-shared", "-fvisibility=default", "-g0", "-s", "-Wno-psabi")
 
 
 class CustomBuildHook(BuildHookInterface[Any]):
@@ -43,7 +43,7 @@ def build_kernel(folder: Path) -> str:
     made = folder / "kernel.so.new"
     digest = hashlib.sha256(b"".join((folder / name).read_bytes() for name in SOURCES)).hexdigest()
     compiler = shlex.split(os.environ.get("CC") or "cc")
-    command = [*compiler, *FLAGS, f'-DSOURCE="{digest}"', "-o", made.name, "kernel.c", "-lm"]
+    command = [*compiler, *FLAGS, f'-DSOURCE="{digest}"', "-o", made.name, "kernel.c"]
     target.unlink(missing_ok=True)
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603

@@ -3,10 +3,14 @@
    Compiled without contraction and without fast-math, so that each sum is rounded where the source says so. The layout
    of an ensemble is made by model/packing.py; no pointer is kept, nothing is global, every thread may call. */
 
-#include <math.h>
+#include <math.h> /* fabs and INFINITY; nothing is linked */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <cpuid.h>
+#endif
 
 #ifndef SOURCE
 #define SOURCE "unknown"
@@ -61,8 +65,9 @@ static uint32_t goes_right(const struct ensemble *e, const struct node *node, ui
 
 const char *batchscore_source(void) { return SOURCE; }
 
-void batchscore_sigmoid(const double *values, double *out, int64_t count) {
-    for (int64_t at = 0; at < count; at++) out[at] = 1.0 / (1.0 + exp(-values[at]));
+/* `power` is the C library's exp of the process: a compiler may bring another one along, with other last bits. */
+void batchscore_sigmoid(const double *values, double *out, int64_t count, double (*power)(double)) {
+    for (int64_t at = 0; at < count; at++) out[at] = 1.0 / (1.0 + power(-values[at]));
 }
 
 #define W 16
@@ -89,16 +94,28 @@ struct variant {
     void (*large)(const struct ensemble *, const uint16_t *, double *);
 };
 
-/* The widest variant of this processor that is not above `most`: 0 plain, 1 AVX2, 2 AVX-512. */
-static struct variant choose(int32_t most) {
+/* The widest variant that processor and system can run: 0 plain, 1 AVX2, 2 AVX-512. Asked of the processor itself, since
+   not every compiler's __builtin_cpu_supports is linked with what fills it. */
+static int32_t widest(void) {
 #if defined(__x86_64__) && defined(__GNUC__)
-    if (most > 1 && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("bmi2"))
-        return (struct variant){rank_avx512, code_avx512, small_avx512, large_avx512};
-    if (most > 0 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2"))
-        return (struct variant){rank_avx2, code_avx2, small_avx2, large_avx2};
+    const uint32_t avx2 = 1u << 3 | 1u << 5 | 1u << 8, avx512 = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;
+    uint32_t a, b, c, d, saved, high;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & 1u << 27)) return 0;
+    __asm__ volatile("xgetbv" : "=a"(saved), "=d"(high) : "c"(0));
+    if ((saved & 0x06) != 0x06 || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || (b & avx2) != avx2) return 0;
+    return (saved & 0xE6) == 0xE6 && (b & avx512) == avx512 ? 2 : 1;
+#else
+    return 0;
 #endif
-    (void)most;
+}
+
+static struct variant choose(int32_t most) {
+    const int32_t found = widest(), it = most < found ? most : found;
+#if defined(__x86_64__) && defined(__GNUC__)
+    if (it == 2) return (struct variant){rank_avx512, code_avx512, small_avx512, large_avx512};
+    if (it == 1) return (struct variant){rank_avx2, code_avx2, small_avx2, large_avx2};
+#endif
+    (void)it;
     return (struct variant){rank_plain, code_plain, small_plain, large_plain};
 }
 

@@ -63,6 +63,12 @@ def source_digest(folder: Path) -> str:
 
 
 @cache
+def exponential() -> int:
+    """Return the address of the C library's `exp`, the one that scipy calls."""
+    return ctypes.cast(ctypes.CDLL(None).exp, _pointer).value or 0
+
+
+@cache
 def _load() -> tuple[ctypes.CDLL | None, str]:
     return opened(FOLDER)
 
@@ -79,7 +85,7 @@ def opened(folder: Path) -> tuple[ctypes.CDLL | None, str]:
             return None, "it was built from another source: install batchscore again"
     except (OSError, AttributeError) as error:
         return None, f"it can not be loaded: {error}"
-    loaded.batchscore_sigmoid.argtypes = (_pointer, _pointer, _long)
+    loaded.batchscore_sigmoid.argtypes = (_pointer, _pointer, _long, _pointer)
     loaded.batchscore_sigmoid.restype = None
     loaded.batchscore_trees.argtypes = (ctypes.POINTER(Ensemble), _pointer, _long, _long, _long, _pointer, _int)
     loaded.batchscore_trees.restype = _int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from batchscore.kernel.library import library
+from batchscore.kernel.library import exponential, library
 
 
 def sigmoid(values: np.ndarray) -> np.ndarray:
@@ -20,5 +20,5 @@ def sigmoid(values: np.ndarray) -> np.ndarray:
         return answer
     given = np.ascontiguousarray(values, dtype=np.float64)
     out = np.empty_like(given)
-    compiled.batchscore_sigmoid(given.ctypes.data, out.ctypes.data, given.size)
+    compiled.batchscore_sigmoid(given.ctypes.data, out.ctypes.data, given.size, exponential())
     return out
