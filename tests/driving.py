@@ -100,7 +100,7 @@ def write_project(
         pq.write_table(table, project.file(number), row_group_size=group_rows, write_page_checksum=True)
     path = root / "models/m_v1.0.0.joblib"
     joblib.dump(model, path)
-    pinned = {"path": "models/m_v1.0.0.joblib", "version": "1.0.0", "sha256": digest(path)}
+    pinned = {"path": "models/m_v1.0.0.joblib", "version": "1.0.0", "sha256": digest(path), "compiled": {"mode": "off"}}
     content = {
         "pipeline": "proof",
         "snapshot": {"path": "data/{date}", "id": "id"},

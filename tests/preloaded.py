@@ -21,7 +21,6 @@ import sklearn.neural_network
 import sklearn.pipeline
 import stamina
 
-import batchscore.answers
 import batchscore.answers.scoring
 import batchscore.check
 import batchscore.cli

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,6 +25,32 @@ ARROW_TYPES = {
     **{str(each): each for each in (pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64())},
 }
 """The Arrow type of each type of the feature schema."""
+
+
+class _Absent:
+    """A finder of modules that has pandas be missing."""
+
+    @staticmethod
+    def find_spec(name: str, _path: object = None, _target: object = None) -> None:
+        """Raise for pandas, and know nothing of any other module."""
+        if name == "pandas":
+            raise ModuleNotFoundError("pandas is held off while pyarrow looks for it", name=name)
+
+
+def hold_off_pandas() -> None:
+    """Keep pyarrow from importing pandas by itself; whoever needs pandas imports it, and `to_pandas` still works.
+
+    pyarrow imports pandas at the first array that it makes, only to know a pandas object when it is given one, and that
+    costs more than scoring a million rows. So pandas is made missing while pyarrow looks for it, which it does once;
+    only `to_pandas` looks again. No pandas object is ever given to pyarrow here.
+    """
+    if "pandas" in sys.modules:
+        return
+    sys.meta_path.insert(0, _Absent)
+    try:
+        pa.array([None])
+    finally:
+        sys.meta_path.remove(_Absent)
 
 
 def block(rows: pa.Table, block_rows: int, shape: Literal["matrix", "frame"], features: Sequence[Feature]) -> Any:

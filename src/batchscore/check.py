@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 
 from batchscore import __version__, infer, ingest, model, postprocess, sources, transit
-from batchscore.blocks import ARROW_TYPES
+from batchscore.blocks import ARROW_TYPES, hold_off_pandas
+from batchscore.compiled import find_compiled
 from batchscore.config import RunConfig, deciding_keys
 from batchscore.errors import ConfigError, ContractError
 from batchscore.ingest import Footer
@@ -89,6 +90,7 @@ def check_date(config: RunConfig, day: date) -> Checked:
     Raises:
         BatchscoreError: Of the class and code that the fact has; nothing was started or written.
     """
+    hold_off_pandas()
     require_openlineage(config.lineage)
     schema, schema_sha256 = load_schema(config)
     with ThreadPoolExecutor(max_workers=1) as pool:
@@ -128,7 +130,8 @@ def verify_model(config: RunConfig, schema: FeatureSchema, day: date) -> ModelRe
     """
     options = model.resolve_model(config.model, day)
     postprocess.check_options(config.postprocess, config.calibration, options.output, _declared_types(config, schema))
-    return model.verify(options, schema, day, read=sources.read, score=infer.score)
+    candidate = find_compiled(config, options, schema, versions())
+    return model.verify(options, schema, day, read=sources.read, score=infer.score, compiled=candidate)
 
 
 def _declared_types(config: RunConfig, schema: FeatureSchema) -> dict[str, str | None] | None:

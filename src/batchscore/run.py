@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from batchscore import ledger
 from batchscore.check import Checked, check_date, check_snapshot_unchanged
+from batchscore.compiling import compile_after
 from batchscore.config import RunConfig
 from batchscore.duplicates import check_unique
 from batchscore.errors import BatchscoreError, StateDamaged, StorageFailed
@@ -39,6 +40,8 @@ class Result:
     """Partitions in all; 0 when nothing was to be scored."""
     warnings: tuple[str, ...] = ()
     """What a person should know."""
+    scored: Checked | None = None
+    """The date as it was checked, when this run scored it."""
 
 
 Publish = Callable[[Request, Store, Execution, Progress], Result]
@@ -56,7 +59,10 @@ def run(request: Request, clock: Clock, progress: Progress) -> Result:
     Raises:
         BatchscoreError: Of the class and code of the cause; what was published is in its context, as `state`.
     """
-    return executed(request, clock, progress, _publish_once)
+    result = executed(request, clock, progress, _publish_once)
+    if result.status == "published" and result.scored is not None:
+        compile_after(result.scored)
+    return result
 
 
 def executed(request: Request, clock: Clock, progress: Progress, publish: Publish) -> Result:
@@ -152,7 +158,7 @@ def _score_and_publish(
             raise
         return Result(status="unchanged", commit=first)
     publication = publication_of(request, checked, totals, judgement, execution)
-    return conclude(store, publication, parent, judgement, execution)
+    return replace(conclude(store, publication, parent, judgement, execution), scored=checked)
 
 
 def conclude(

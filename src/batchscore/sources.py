@@ -320,13 +320,18 @@ def _pieces(start: int, end: int) -> Iterator[tuple[int, int]]:
 
 def _retried(path: str, action: Callable[[], _ResultT]) -> _ResultT:
     """Do `action`, again after a growing, jittered pause while the failure may pass."""
+    try:
+        return _translated(path, action)
+    except _TransientError as error:
+        first = error
     import stamina
 
     try:
         for attempt in stamina.retry_context(on=_TransientError, attempts=ATTEMPTS, timeout=TOTAL_SECONDS, wait_max=10):
-            if attempt.num > 1:
-                retries.note()
             with attempt:
+                if attempt.num == 1:
+                    raise first  # the attempt above: most runs need no second, and none of what retries import
+                retries.note()
                 return _translated(path, action)
     except _TransientError as error:
         raise failed(path, str(error)) from None

@@ -192,7 +192,7 @@ def build(root: Path) -> None:
         "pipeline": "small",
         "snapshot": {"path": "data/customers_{date:%Y_%m_%d}", "id": "customer_id"},
         "schema": SCHEMA,
-        "model": {"path": MODEL, "version": "1.2.0", "sha256": _sha256(root / MODEL)},
+        "model": {"path": MODEL, "version": "1.2.0", "sha256": _sha256(root / MODEL), "compiled": {"mode": "off"}},
         "postprocess": {"threshold": 0.7},
         "output": {"path": OUTPUTS},
         "partition": {"rows": 100},

@@ -171,9 +171,8 @@ def test_a_bug_is_one_sentence_and_its_traceback_is_asked_for(world, more):
     """An unforeseen error has code 1 and an id; the traceback comes with `-v` only, and never into the document."""
     code = (
         "import sys, types; sys.argv = ['batchscore', *sys.argv[1:]]\n"
-        "sys.modules['batchscore.answers'] = answers = types.ModuleType('batchscore.answers')\n"
-        "answers.runs = lambda *_: [][1]\n"
-        "import batchscore; batchscore.answers = answers\n"
+        "sys.modules['batchscore.answers.looking'] = looking = types.ModuleType('looking')\n"
+        "looking.runs = lambda *_: [][1]\n"
         "from batchscore.cli import main; main()"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}

@@ -160,12 +160,13 @@ def test_a_model_is_verified_and_recorded(pipeline):
         "classes": [0, 1],
         "positive_class": 1,
         "golden": None,
+        "compiled": {"used": False, "why": "the compiled model is not there: nobody offered one"},
         "estimator": "Pipeline(StandardScaler, LogisticRegression)",
         "library": f"scikit-learn {sklearn.__version__}",
         "n_features": 7,
         "names_checked": True,
         "preparation": "native: 1 of 2 steps, 7 columns",
-        "engine": "the estimator's own: LogisticRegression is not known",
+        "engine": "plain data: LogisticRegression",
     }
     assert pickle.loads(pickle.dumps(ref)) == ref
     assert len(pickle.dumps(ref)) < 2_500

@@ -8,13 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import get_args
 
-from batchscore import metrics, sources, text
+from batchscore import metrics, text
 from batchscore.answers.asking import parse_day, parse_run_type
 from batchscore.check import load_schema
 from batchscore.config import RunConfig, load_config
-from batchscore.errors import ModelError, StorageFailed, UsageError
+from batchscore.errors import StorageFailed, UsageError
 from batchscore.metrics import Outcome, Pusher, RunType
-from batchscore.model.inspect import inspect
 from batchscore.reference import check_reference, fold_reference
 from batchscore.run import look_at_output
 from batchscore.telling import pusher_of
@@ -79,30 +78,6 @@ def reference_create(
             "sha256": digest,
         },
     )
-
-
-def model_inspect(path: str) -> Answer:
-    """Tell what a model file holds, without running any of it."""
-    try:
-        content = sources.read(path)
-    except FileNotFoundError as error:
-        raise ModelError(
-            f"the model file '{path}' is missing", slug="MISSING", remedy="check the path", path=path
-        ) from error
-    found = inspect(path, content)
-    facts = [
-        ("file", f"{found.path}, {found.format}, {text.size(found.size)}"),
-        ("sha256", found.sha256),
-        ("compression", found.compression),
-        ("libraries", ", ".join(f"{name} {version}" for name, version in found.libraries.items()) or None),
-        ("estimator", found.estimator),
-        ("features", ", ".join(found.features) if found.features is not None else found.n_features),
-        ("classes", None if found.classes is None else ", ".join(map(repr, found.classes))),
-        ("types", f"{len(found.types)}: {', '.join(found.types)}"),
-        ("needs trust", ", ".join(found.review) or "nothing beyond the usual libraries"),
-    ]
-    lines = [*text.pairs(facts), *(f"note: {note}" for note in found.notes), "", "to pin it:", found.yaml.rstrip("\n")]
-    return Answer(text="\n".join(lines), document={**found.record(), "yaml": found.yaml})
 
 
 def _pusher(config: RunConfig, run_type: RunType) -> Pusher:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import get_args
 
 from batchscore import text
-from batchscore.cluster.due import due_job
 from batchscore.config import RunConfig
 from batchscore.errors import UsageError
 from batchscore.gather import Progress
@@ -78,6 +77,8 @@ def asked_day(given: str, config: RunConfig) -> Asked:
     """
     if given != "scheduled":
         return Asked(day=parse_day(given))
+    from batchscore.cluster.due import due_job
+
     due, attempt = due_job()
     tick = due.at if due.by_schedule else last_tick_before(config.schedule, due.at)
     if tick is None:

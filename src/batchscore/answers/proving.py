@@ -35,7 +35,14 @@ def verify(config_files: Sequence[str], given_date: str) -> Answer:
     return Answer(text="\n".join(lines), document={"verified": False, "problems": problems}, exit_code=3)
 
 
-def replay(config_files: Sequence[str], given_date: str, overrides: Sequence[str], revision: int | None) -> Answer:
+def replay(
+    config_files: Sequence[str],
+    given_date: str,
+    overrides: Sequence[str],
+    revision: int | None,
+    *,
+    reference: bool = False,
+) -> Answer:
     """Score a published date again and compare."""
     from batchscore.prove import replay as replay_run
 
@@ -43,7 +50,8 @@ def replay(config_files: Sequence[str], given_date: str, overrides: Sequence[str
     store = look_at_output(config)
     published = store.published(parse_day(given_date).isoformat(), revision)
     with shown_progress() as progress:
-        found = replay_run(request_of(config, given_date), store, published, time.time, progress)
+        found = replay_run(request_of(config, given_date), store, published, time.time, progress, reference=reference)
+    by = f"; scored by {'a compiled model' if found.way['used'] else 'the artifact itself'}"
     base = f"; {found.taken_over} more are those of an earlier revision" if found.taken_over else ""
     causes = [f"  the plan differs in {cause}" for cause in found.causes]
     document = {**asdict(found), "same": found.mismatch is None}
@@ -54,13 +62,13 @@ def replay(config_files: Sequence[str], given_date: str, overrides: Sequence[str
             else f"in every value ({found.parts - found.same_bytes} parts are other bytes)"
         )
         return Answer(
-            text="\n".join([f"SAME {given_date}: {found.parts} parts, {proven}{base}", *causes]), document=document
+            text="\n".join([f"SAME {given_date}: {found.parts} parts, {proven}{base}{by}", *causes]), document=document
         )
     first = found.mismatch
     lines = [
         (
             f"DIFFERENT {given_date}: partition {first.partition}, row {first.row_id!r}, column '{first.column}':"
-            f" published {first.published!r}, now {first.replayed!r}"
+            f" published {first.published!r}, now {first.replayed!r}{by}"
         ),
         *(causes or ["  the plan is the same: the same inputs and versions gave another result on this machine"]),
     ]

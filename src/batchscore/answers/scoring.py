@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import date
 from functools import partial
+from typing import TYPE_CHECKING
 
 from batchscore import text
 from batchscore.answers.asking import (
@@ -21,19 +22,19 @@ from batchscore.answers.asking import (
     request_of,
     shown_progress,
 )
-from batchscore.backfill import Filled, due_dates, guarded, in_own_process
-from batchscore.backfill import backfill as run_dates
 from batchscore.check import check_date
 from batchscore.config import RunConfig, load_config
 from batchscore.errors import UsageError
 from batchscore.gather import job_of, score_all
 from batchscore.publication import Request
-from batchscore.rescoring import rescore_quarantine as rescore_rows
 from batchscore.run import Result, check_totals, open_output, private_execution, publish_privately
 from batchscore.run import run as run_date
 from batchscore.store import holder
 from batchscore.telling import tell_discarded, tell_released
 from batchscore.text import Answer
+
+if TYPE_CHECKING:
+    from batchscore.backfill import Filled
 
 
 def run(
@@ -79,6 +80,8 @@ def rescore_quarantine(
     by: str | None,
 ) -> Answer:
     """Score the rows that a published date set aside, and publish a revision that adds them."""
+    from batchscore.rescoring import rescore_quarantine as rescore_rows
+
     config = load_config(config_files, overrides)
     if source is not None and {"{", "}"} & set(source):
         raise UsageError(f"--from {source!r} holds a brace", slug="FROM", remedy="name a file or a folder as it is")
@@ -175,7 +178,7 @@ def gc(config_files: Sequence[str], *, days: float, delete: bool) -> Answer:
     return Answer(text="\n".join(lines), document={"deleted": delete, "items": [asdict(item) for item in found]})
 
 
-def backfill(
+def fill_dates(
     config_files: Sequence[str],
     first: str,
     last: str,
@@ -189,6 +192,8 @@ def backfill(
     by: str | None,
 ) -> Answer:
     """Run the dates of a range that are missing, or all of them, and tell of each."""
+    from batchscore.backfill import Filled, backfill, due_dates, guarded, in_own_process
+
     config = load_config(config_files, overrides)
     begin, end = parse_day(first), parse_day(last)
     if end < begin:
@@ -214,7 +219,7 @@ def backfill(
         return Filled(date=day.isoformat(), status=result.status, rows=rows, revision=result.commit.number)
 
     fill = guarded(here) if at_once == 1 else partial(in_own_process, options=options)
-    filled = run_dates(dates, fill, at_once=at_once, keep_going=keep_going)
+    filled = backfill(dates, fill, at_once=at_once, keep_going=keep_going)
     return _filled_answer(filled, skipped=len(due) - len(dates))
 
 

@@ -24,25 +24,25 @@ RunTypes = Annotated[str, typer.Option("--run-type", help="The group: scheduled,
 @command(metrics, "show")
 def metrics_show(config: Configs, date: Date) -> Answer:
     """Print what a published date pushes, in Prometheus' text format."""
-    from batchscore import answers
+    from batchscore.answers import artifacts
 
-    return answers.metrics_show(config, date)
+    return artifacts.metrics_show(config, date)
 
 
 @command(metrics, "push")
 def metrics_push(config: Configs, date: Date) -> Answer:
     """Push a published date's metrics again, exactly as its run did."""
-    from batchscore import answers
+    from batchscore.answers import artifacts
 
-    return answers.metrics_push(config, date)
+    return artifacts.metrics_push(config, date)
 
 
 @command(metrics, "forget")
 def metrics_forget(config: Configs, run_type: RunTypes) -> Answer:
     """Have the Pushgateway forget a pipeline's group; it never does so by itself."""
-    from batchscore import answers
+    from batchscore.answers import artifacts
 
-    return answers.metrics_forget(config, run_type)
+    return artifacts.metrics_forget(config, run_type)
 
 
 @command(reference, "create")
@@ -55,14 +55,28 @@ def reference_create(
     output: Annotated[str, typer.Option("--output", "-o", help="The file to write; it must not exist.")],
 ) -> Answer:
     """Fold the published summaries of some dates into one pinned profile."""
-    from batchscore import answers
+    from batchscore.answers import artifacts
 
-    return answers.reference_create(config, first, last, name=name, version=version, output=output)
+    return artifacts.reference_create(config, first, last, name=name, version=version, output=output)
+
+
+@command(model, "compile")
+def model_compile(
+    config: Configs,
+    date: Annotated[str | None, typer.Option("--date", "-d", help="Whose model; needed for a list of models.")] = None,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", help="The file to write; by default beside the artifact.")
+    ] = None,
+) -> Answer:
+    """Turn the model into plain data that scores without its libraries, prove it, and print the lines that pin it."""
+    from batchscore.answers import modelling
+
+    return modelling.model_compile(config, date, output)
 
 
 @command(model, "inspect")
 def model_inspect(path: Annotated[str, typer.Argument(metavar="FILE", help="A model file, from anybody.")]) -> Answer:
     """Tell what a model file holds, without running any of it, and the lines that pin it."""
-    from batchscore import answers
+    from batchscore.answers import modelling
 
-    return answers.model_inspect(path)
+    return modelling.model_inspect(path)

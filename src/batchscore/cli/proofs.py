@@ -13,25 +13,25 @@ from batchscore.text import Answer
 @command()
 def show(config: Configs, date: Date, revision: Revision = None) -> Answer:
     """Show one published run."""
-    from batchscore import answers
+    from batchscore.answers import looking
 
-    return answers.show(config, date, revision)
+    return looking.show(config, date, revision)
 
 
 @command()
 def runs(config: Configs, last: Annotated[int, typer.Option("--last", min=1, help="How many.")] = 30) -> Answer:
     """List the published dates and their revisions."""
-    from batchscore import answers
+    from batchscore.answers import looking
 
-    return answers.runs(config, last)
+    return looking.runs(config, last)
 
 
 @command()
 def verify(config: Configs, date: Date) -> Answer:
     """Prove that what lies there is what was published."""
-    from batchscore import answers
+    from batchscore.answers import proving
 
-    return answers.verify(config, date)
+    return proving.verify(config, date)
 
 
 @command()
@@ -42,17 +42,25 @@ def diff(
     exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit 3 when they differ.")] = False,
 ) -> Answer:
     """Compare two published dates or revisions."""
-    from batchscore import answers
+    from batchscore.answers import proving
 
-    return answers.diff(config, old, new, exit_code=exit_code)
+    return proving.diff(config, old, new, exit_code=exit_code)
 
 
 @command()
-def replay(config: Configs, date: Date, overrides: Overrides = None, revision: Revision = None) -> Answer:
+def replay(
+    config: Configs,
+    date: Date,
+    overrides: Overrides = None,
+    revision: Revision = None,
+    reference: Annotated[
+        bool, typer.Option("--reference", help="Score with the artifact itself, never with a compiled model.")
+    ] = False,
+) -> Answer:
     """Score a published date again, in a private place, and compare."""
-    from batchscore import answers
+    from batchscore.answers import proving
 
-    return answers.replay(config, date, overrides or [], revision)
+    return proving.replay(config, date, overrides or [], revision, reference=reference)
 
 
 @command()
@@ -63,9 +71,9 @@ def why(
     revision: Revision = None,
 ) -> Answer:
     """Tell where a row came from, what the model received, what decided; score it again and compare."""
-    from batchscore import answers
+    from batchscore.answers import explaining
 
-    return answers.why(config, date, row, revision)
+    return explaining.why(config, date, row, revision)
 
 
 @command()
@@ -79,6 +87,6 @@ def report(
     ] = "docs/runbooks",
 ) -> Answer:
     """Write one self-contained HTML page on a published date, or on the last 60."""
-    from batchscore import answers
+    from batchscore.answers import proving
 
-    return answers.report(config, date, history=history, output=output, runbooks=runbooks)
+    return proving.report(config, date, history=history, output=output, runbooks=runbooks)

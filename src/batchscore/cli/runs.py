@@ -13,9 +13,9 @@ from batchscore.text import Answer
 @command()
 def validate(config: Configs, date: OptionalDate = None, overrides: Overrides = None) -> Answer:
     """Check all that can be known without a cluster; change nothing."""
-    from batchscore import answers
+    from batchscore.answers import looking
 
-    return answers.validate(config, date, overrides or [])
+    return looking.validate(config, date, overrides or [])
 
 
 @command()
@@ -26,9 +26,9 @@ def plan(
     output: Annotated[str | None, typer.Option("--output", "-o", help="Write the plan to a file too.")] = None,
 ) -> Answer:
     """Show what would be read, scored, written and pushed; change nothing."""
-    from batchscore import answers
+    from batchscore.answers import looking
 
-    return answers.plan(config, date, overrides or [], output)
+    return looking.plan(config, date, overrides or [], output)
 
 
 @command()
@@ -45,11 +45,11 @@ def run(
     by: By = None,
 ) -> Answer:
     """Score one date and publish it, all at once or not at all."""
-    from batchscore import answers
+    from batchscore.answers import scoring
 
     if limit is not None:
-        return answers.limited(config, date, overrides or [], limit)
-    return answers.run(config, date, overrides or [], republish=republish, reason=reason, run_type=run_type, by=by)
+        return scoring.limited(config, date, overrides or [], limit)
+    return scoring.run(config, date, overrides or [], republish=republish, reason=reason, run_type=run_type, by=by)
 
 
 @command()
@@ -64,25 +64,25 @@ def rescore_quarantine(
     by: By = None,
 ) -> Answer:
     """Score only the rows that a date set aside, after schema or source was mended; publish the next revision."""
-    from batchscore import answers
+    from batchscore.answers import scoring
 
-    return answers.rescore_quarantine(config, date, overrides or [], source=source, reason=reason, by=by)
+    return scoring.rescore_quarantine(config, date, overrides or [], source=source, reason=reason, by=by)
 
 
 @command()
 def release(config: Configs, date: Date, reason: RequiredReason, by: By = None) -> Answer:
     """Publish the newest held run of a date, exactly as it was scored."""
-    from batchscore import answers
+    from batchscore.answers import scoring
 
-    return answers.release(config, date, reason=reason, by=by)
+    return scoring.release(config, date, reason=reason, by=by)
 
 
 @command()
 def discard(config: Configs, date: Date, reason: RequiredReason, by: By = None) -> Answer:
     """Drop the newest held run of a date."""
-    from batchscore import answers
+    from batchscore.answers import scoring
 
-    return answers.discard(config, date, reason=reason, by=by)
+    return scoring.discard(config, date, reason=reason, by=by)
 
 
 @command()
@@ -92,9 +92,9 @@ def gc(
     delete: Annotated[bool, typer.Option("--delete", help="Remove it; by default it is only listed.")] = False,
 ) -> Answer:
     """List, or remove, what no commit and no held run needs."""
-    from batchscore import answers
+    from batchscore.answers import scoring
 
-    return answers.gc(config, days=days, delete=delete)
+    return scoring.gc(config, days=days, delete=delete)
 
 
 @command()
@@ -113,9 +113,9 @@ def backfill(
     by: By = None,
 ) -> Answer:
     """Run the dates of a range that are not published yet."""
-    from batchscore import answers
+    from batchscore.answers import scoring
 
-    return answers.backfill(
+    return scoring.fill_dates(
         config,
         first,
         last,

@@ -74,6 +74,13 @@ class _Guarded:
 def _run_chunk(
     pool: ThreadPoolExecutor, task: _Guarded, chunk: Sequence[Partition], take: Callable[[Any], None]
 ) -> None:
+    if len(chunk) == 1:  # nothing to schedule, and importing Dask takes longer than many a task
+        result = pool.submit(task, chunk[0]).result()
+        if result is not None and not isinstance(result, BatchscoreError):
+            take(result)
+        if task.errors:
+            raise task.errors[min(task.errors)]
+        return
     from dask.callbacks import Callback
     from dask.threaded import get
 

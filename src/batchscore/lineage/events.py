@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -108,6 +106,9 @@ class _Telling:
 
 
 def _post(options: LineageOptions, url: str, data: bytes, seconds: float) -> None:
+    import urllib.error
+    import urllib.request
+
     headers = {"Content-Type": "application/json"}
     if options.bearer_token_file is not None:
         token = Path(options.bearer_token_file).read_text(encoding="utf-8").rstrip("\r\n")

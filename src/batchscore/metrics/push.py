@@ -11,13 +11,15 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from batchscore.metrics import exposition
 from batchscore.metrics.exposition import Collected, Samples
 from batchscore.metrics.options import MetricsOptions
 from batchscore.metrics.readers import Attempt
-from batchscore.metrics.wire import RefusedError, Wire
+
+if TYPE_CHECKING:
+    from batchscore.metrics.wire import Wire
 
 JOB = "batchscore"
 """The `job` label."""
@@ -160,7 +162,7 @@ class _Delivery:
 
     def __init__(self, order: _Order) -> None:
         self._order = order
-        self._wire = Wire(order.options, order.seconds)
+        self._wire: Wire | None = None
         self._began = time.monotonic()
         self._cut = threading.Event()
         self._result: Outcome | None = None
@@ -168,6 +170,9 @@ class _Delivery:
         self._timer = threading.Timer(order.seconds, self._end)
         self._timer.daemon = True
         if order.options.pushgateway is not None:
+            from batchscore.metrics.wire import Wire
+
+            self._wire = Wire(order.options, order.seconds)
             self._timer.start()
             self._thread.start()
 
@@ -190,10 +195,13 @@ class _Delivery:
 
     def _end(self) -> None:
         self._cut.set()
-        self._wire.cut()
+        if self._wire is not None:
+            self._wire.cut()
 
     def _tried(self, content: tuple[Samples, ...]) -> str:
         """Push until it is answered, the tries are used up or it is cut; return why it failed, or nothing."""
+        from batchscore.metrics.wire import RefusedError
+
         for pause in (*PAUSES, None):
             try:
                 self._request(content)
@@ -210,6 +218,7 @@ class _Delivery:
     def _request(self, content: tuple[Samples, ...]) -> None:
         from prometheus_client import delete_from_gateway, push_to_gateway, pushadd_to_gateway
 
+        assert self._wire is not None  # noqa: S101 - the thread runs only with a gateway
         gateway, key = str(self._order.options.pushgateway), self._order.group.labels()
         if self._order.verb == "DELETE":
             delete_from_gateway(gateway, JOB, key, handler=self._wire.handler)
@@ -218,10 +227,8 @@ class _Delivery:
         send(gateway, JOB, Collected(content), key, handler=self._wire.handler)
 
     def _pushed(self, content: tuple[Samples, ...]) -> Outcome:
-        series = sum(item.series for item in content)
-        return Outcome(
-            push=self._order.push, status="pushed", seconds=self._spent(), series=series, size=self._wire.sent
-        )
+        series, size = sum(item.series for item in content), self._wire.sent if self._wire else 0
+        return Outcome(push=self._order.push, status="pushed", seconds=self._spent(), series=series, size=size)
 
     def _failed(self, detail: str) -> Outcome:
         return Outcome(push=self._order.push, status="failed", detail=detail, seconds=self._spent())

@@ -11,8 +11,8 @@ import importlib
 import re
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -28,6 +28,8 @@ from batchscore.model.options import (
     score_names,
 )
 from batchscore.model.pinned import Read, read_pinned, refuse_latest_link
+from batchscore.model.ref import ModelRef
+from batchscore.model.ways import NOT_ASKED, Candidate, open_surely, take_way
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from batchscore.schema import FeatureSchema
 
 __all__ = [
+    "Candidate",
     "GoldenOptions",
     "LoadedModel",
     "ModelList",
@@ -98,57 +101,6 @@ class LoadedModel(Protocol):
         """Return the scores of one plain call over the table as pandas reads it: the golden sample's second way."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ModelRef:
-    """A verified model: all that a worker needs to load it, and all that the record says of it."""
-
-    name: str
-    """The file's name without version and suffix."""
-    version: str
-    """The version, as configured."""
-    path: str
-    """The path, as configured."""
-    sha256: str
-    """sha256 of the file's bytes."""
-    size: int
-    """Bytes of the file."""
-    format: str
-    """The format: joblib, skops or onnx."""
-    output: Output
-    """What the scores are."""
-    classes: tuple[ClassLabel, ...]
-    """The labels of the classes, in the model's order; empty for a regressor."""
-    positive: int | None
-    """The index of the class whose probability is the prediction; None when there is no such class."""
-    trained_until: str | None
-    """The last date of the training data, as configured."""
-    trained_after: bool
-    """Whether the model saw data from after the snapshot's date, by permission."""
-    golden: Mapping[str, Any] | None
-    """How the golden sample agreed: digest, rows, and which way; None without one."""
-    options: ModelOptions = field(repr=False)
-    """The options that `load` obeys."""
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    """What the model says of itself: library versions, estimator tree, number of features."""
-
-    @property
-    def score_names(self) -> tuple[str, ...]:
-        """The names of the columns of the score matrix."""
-        return score_names(self.output, self.classes)
-
-    def record(self) -> dict[str, Any]:
-        """Return the model's entry in the record of a run."""
-        names = ("name", "version", "path", "sha256", "size", "format", "output", "trained_until", "trained_after")
-        positive = None if self.positive is None else self.classes[self.positive]
-        return {
-            **{name: getattr(self, name) for name in names},
-            "classes": list(self.classes),
-            "positive_class": positive,
-            "golden": None if self.golden is None else dict(self.golden),
-            **self.facts,
-        }
-
-
 def verify(
     options: ModelOptions,
     schema: FeatureSchema,
@@ -156,6 +108,7 @@ def verify(
     *,
     read: Read,
     score: Callable[[LoadedModel, pa.Table], np.ndarray],
+    compiled: Candidate = NOT_ASKED,
 ) -> ModelRef:
     """Check the model before any input is read, and load it into this process.
 
@@ -165,6 +118,7 @@ def verify(
         day: The date of the snapshot.
         read: Returns the bytes of a path.
         score: Scores a table as the run will; the golden sample goes through it.
+        compiled: The compiled model that may score; the artifact is then hashed, but not loaded.
 
     Raises:
         ModelError: When the model is missing, refused or incompatible; each cause has its own slug.
@@ -173,11 +127,21 @@ def verify(
     _check_schema_digest(options, schema)
     trained_after = _check_trained_until(options, day)
     content = read_pinned(options.path, options.sha256, read, what="model", slug="")
-    pin, sample = options.golden, b""
-    if pin is not None:  # before code of the model runs
-        sample = read_pinned(pin.path, pin.sha256, read, what="golden sample", slug="GOLDEN-")
-    model = _load_once(options, schema, lambda: content)
-    golden = None if pin is None else {"sha256": pin.sha256, **check_golden(model, sample, score)}
+    sample = None
+    if options.golden is not None:
+        sample = read_pinned(options.golden.path, options.golden.sha256, read, what="golden sample", slug="GOLDEN-")
+    found: list[dict[str, Any]] = []
+
+    def check(model: LoadedModel) -> None:
+        if sample is not None and options.golden is not None:
+            found.append({"sha256": options.golden.sha256, **check_golden(model, sample, score)})
+
+    quick, way = take_way(options, schema, compiled, read, check)
+    if quick is not None:
+        model: LoadedModel = _keep(_compiled_key(compiled, schema), lambda: quick)
+    else:
+        model = _load_once(options, schema, lambda: content, own=False)
+        check(model)
     return ModelRef(
         name=_name(options),
         version=options.version,
@@ -190,7 +154,8 @@ def verify(
         positive=model.positive,
         trained_until=options.trained_until,
         trained_after=trained_after,
-        golden=golden,
+        golden=found[-1] if found else None,
+        way=way,
         options=options,
         facts=model.facts,
     )
@@ -200,13 +165,26 @@ _LOADED: dict[tuple[str, str, str], LoadedModel] = {}
 _LOCK = threading.Lock()
 
 
+def load_artifact(options: ModelOptions, schema: FeatureSchema, *, read: Read, own: bool = False) -> LoadedModel:
+    """Return the model itself, never a compiled one, loaded at most once in this process.
+
+    Raises:
+        ModelError: When the file is missing, refused or incompatible.
+    """
+    content = partial(read_pinned, options.path, options.sha256, read, what="model", slug="")
+    return _load_once(options, schema, content, own=own)
+
+
 def load(ref: ModelRef, schema: FeatureSchema, *, read: Read) -> LoadedModel:
     """Return the model of `ref`, loaded at most once in this process; safe to call from several threads.
 
     Raises:
         ModelError: When the file is gone or is another one now, or can not be loaded here.
     """
-    return _load_once(ref.options, schema, lambda: read_pinned(ref.path, ref.sha256, read, what="model", slug=""))
+    candidate = ref.way.candidate
+    if candidate is not None:
+        return _keep(_compiled_key(candidate, schema), lambda: open_surely(candidate, schema, read))
+    return load_artifact(ref.options, schema, read=read, own=ref.own)
 
 
 def model_format(path: str) -> str:
@@ -226,31 +204,38 @@ def model_format(path: str) -> str:
     return FORMATS[suffix]
 
 
-def _load_once(options: ModelOptions, schema: FeatureSchema, content: Callable[[], bytes]) -> LoadedModel:
+def _load_once(options: ModelOptions, schema: FeatureSchema, content: Callable[[], bytes], *, own: bool) -> LoadedModel:
     kind = model_format(options.path)
+    return _keep(_key(options, schema, own=own), lambda: _parse(kind, options, schema, content(), own=own))
+
+
+def _keep(key: tuple[str, str, str], make: Callable[[], LoadedModel]) -> LoadedModel:
     # Threads that ask at the same time wait for the first one, rather than read and parse the file as well.
     with _LOCK:
-        key = _key(options, schema)
         if key not in _LOADED:
-            model = _parse(kind, options, schema, content())
+            model = make()
             while len(_LOADED) >= _KEPT_MODELS:
                 del _LOADED[next(iter(_LOADED))]
             _LOADED[key] = model
         return _LOADED[key]
 
 
-def _parse(kind: str, options: ModelOptions, schema: FeatureSchema, content: bytes) -> LoadedModel:
+def _parse(kind: str, options: ModelOptions, schema: FeatureSchema, content: bytes, *, own: bool) -> LoadedModel:
     loader = importlib.import_module(f"batchscore.model.{kind}")
-    model: LoadedModel = loader.load_model(options, schema, content)
+    model: LoadedModel = loader.load_model(options, schema, content, own=own)
     return model
 
 
-def _key(options: ModelOptions, schema: FeatureSchema) -> tuple[str, str, str]:
+def _key(options: ModelOptions, schema: FeatureSchema, *, own: bool) -> tuple[str, str, str]:
     return (
-        options.sha256,
+        f"own {options.sha256}" if own else options.sha256,
         schema.digest,
         options.model_dump_json(include={"path", "output", "positive_class", "trusted"}),
     )
+
+
+def _compiled_key(candidate: Candidate, schema: FeatureSchema) -> tuple[str, str, str]:
+    return ("compiled", schema.digest, "" if candidate.file is None else candidate.file.sha256)
 
 
 def _name(options: ModelOptions) -> str:

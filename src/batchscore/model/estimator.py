@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import re
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,6 +10,7 @@ import numpy as np
 
 from batchscore import blocks
 from batchscore.errors import ModelError
+from batchscore.model.calls import limit_threads, refusing, use_one_thread
 from batchscore.model.walk import describe, fitted_names, libraries, limit_jobs, takes_matrix
 
 if TYPE_CHECKING:
@@ -21,8 +19,6 @@ if TYPE_CHECKING:
     from batchscore.model.final import Final
     from batchscore.model.options import ClassLabel, ModelOptions, Output
     from batchscore.schema import FeatureSchema
-
-_THREAD = threading.local()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,15 +54,15 @@ class EstimatorModel:
         Raises:
             ModelError: When the estimator refuses the block, or answers with another shape.
         """
-        _use_one_thread()
+        use_one_thread()
         if self.final is not None:
-            with self.refusing(len(block)):
+            with refusing(len(block)):
                 return self.final.predict(block)
         return self._scores(self.given(block), len(block))
 
     def plain(self, table: pa.Table) -> np.ndarray:
         """Return the scores of one call over the whole table, as `pandas.read_parquet` would have given it."""
-        _use_one_thread()
+        use_one_thread()
         frame = table.to_pandas()
         return self._scores(frame if self.named else frame.to_numpy(), len(frame))
 
@@ -81,7 +77,7 @@ class EstimatorModel:
 
     def _scores(self, block: Any, rows: int) -> np.ndarray:
         method = "predict_proba" if self.output == "probability" else "predict"
-        with self.refusing(rows):
+        with refusing(rows):
             answer = getattr(self.estimator, method)(block)
         shape = (rows, len(self.classes)) if self.output == "probability" else (rows,)
         if getattr(answer, "shape", None) != shape:
@@ -91,22 +87,6 @@ class EstimatorModel:
                 remedy="only models with one output per row are scored",
             )
         return self._select(np.asarray(answer))
-
-    @contextmanager
-    def refusing(self, rows: int) -> Iterator[None]:
-        """Tell what the block raises as the model's refusal of so many rows.
-
-        Raises:
-            ModelError: When the block raises.
-        """
-        try:
-            yield
-        except Exception as error:
-            raise ModelError(
-                f"the model refuses {rows} rows: {type(error).__name__}: {_without_values(str(error))}",
-                slug="PREDICT",
-                remedy="compare the feature schema (nullable, finite, categories) with what the model was trained on",
-            ) from error
 
     def _select(self, answer: np.ndarray) -> np.ndarray:
         if self.output == "class":
@@ -124,7 +104,7 @@ def as_model(estimator: object, options: ModelOptions, schema: FeatureSchema) ->
     Raises:
         ModelError: When it is no fitted estimator, has not the output, the classes or the features that are asked for.
     """
-    _limit_threads()
+    limit_threads()
     _check_estimator(estimator, options.path)
     names = fitted_names(estimator)
     _check_features(estimator, names, schema, options.path)
@@ -190,7 +170,8 @@ def _check_output(estimator: object, options: ModelOptions) -> tuple[ClassLabel,
             slug="WRONG-OUTPUT",
             remedy="regressors have the output value; classifiers have probability or class",
         )
-    outputs = getattr(estimator, "n_outputs_", 1)
+    # A perceptron of three classes counts its output units; without softmax they are labels that may hold at once.
+    outputs = 1 if getattr(estimator, "out_activation_", None) == "softmax" else getattr(estimator, "n_outputs_", 1)
     if outputs != 1 or isinstance(classes, list):
         raise ModelError(
             f"the model '{options.path}' is a {kind} with several outputs",
@@ -282,25 +263,3 @@ def refuse_count(given: int, wanted: int, path: str) -> None:
             slug="FEATURES-COUNT",
             remedy="use the feature schema of the model's release; models fitted on a frame also carry their names",
         )
-
-
-def _without_values(text: str) -> str:
-    """Cut what may be a value of a row out of a message: lists and quoted texts."""
-    one_line = " ".join(text.split())
-    return re.sub(r"\[.*\]|'[^']*'|\"[^\"]*\"", "…", one_line)
-
-
-def _limit_threads() -> None:
-    """Hold all numeric libraries of the process to one thread, before any thread scores: BLAS has one limit for all."""
-    from threadpoolctl import threadpool_limits
-
-    threadpool_limits(limits=1)
-
-
-def _use_one_thread() -> None:
-    """Hold OpenMP to one thread, once per thread, since it keeps its limit per thread."""
-    if not getattr(_THREAD, "limited", False):
-        from threadpoolctl import threadpool_limits
-
-        threadpool_limits(limits=1, user_api="openmp")
-        _THREAD.limited = True

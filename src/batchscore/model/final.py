@@ -36,23 +36,40 @@ class Final(Protocol):
         """Return what `from_plain` makes it of again: texts, numbers, None, lists, dicts, and numeric numpy arrays."""
 
 
-_TREES = "batchscore.model.trees"
+_LINEAR = (
+    *("ARDRegression", "BayesianRidge", "ElasticNet", "ElasticNetCV", "HuberRegressor", "Lars", "LarsCV", "Lasso"),
+    *("LassoCV", "LassoLars", "LassoLarsCV", "LassoLarsIC", "LinearRegression", "LinearSVC", "LinearSVR"),
+    *("LogisticRegression", "LogisticRegressionCV", "OrthogonalMatchingPursuit", "OrthogonalMatchingPursuitCV"),
+    *("Perceptron", "Ridge", "RidgeCV", "RidgeClassifier", "RidgeClassifierCV", "SGDClassifier", "SGDRegressor"),
+    "TheilSenRegressor",
+)
+_TREES = (
+    *("DecisionTreeClassifier", "DecisionTreeRegressor", "ExtraTreeClassifier", "ExtraTreeRegressor"),
+    *("ExtraTreesClassifier", "ExtraTreesRegressor", "GradientBoostingClassifier", "GradientBoostingRegressor"),
+    *("HistGradientBoostingClassifier", "HistGradientBoostingRegressor", "RandomForestClassifier"),
+    "RandomForestRegressor",
+)
+_COMMITTEES = ("FrozenEstimator", "StackingClassifier", "StackingRegressor", "VotingClassifier", "VotingRegressor")
+
 READERS: Mapping[str, str] = {
-    "HistGradientBoostingClassifier": _TREES,
-    "HistGradientBoostingRegressor": _TREES,
-    "GradientBoostingClassifier": _TREES,
-    "GradientBoostingRegressor": _TREES,
-    "RandomForestClassifier": _TREES,
-    "RandomForestRegressor": _TREES,
-    "ExtraTreesClassifier": _TREES,
-    "ExtraTreesRegressor": _TREES,
-    "DecisionTreeClassifier": _TREES,
-    "DecisionTreeRegressor": _TREES,
-    "ExtraTreeClassifier": _TREES,
-    "ExtraTreeRegressor": _TREES,
+    **dict.fromkeys(_TREES, "batchscore.model.trees"),
+    **dict.fromkeys(_LINEAR, "batchscore.model.linear"),
+    **dict.fromkeys(_COMMITTEES, "batchscore.model.committee"),
+    "CalibratedClassifierCV": "batchscore.model.calibrated",
+    "Pipeline": "batchscore.model.chain",
+    "MLPClassifier": "batchscore.model.network",
+    "MLPRegressor": "batchscore.model.network",
 }
 """The module that reads each class of scikit-learn: its `read(estimator, output, classes, positive)` gives a `Final`."""
-KINDS: Mapping[str, str] = {"trees": _TREES}
+KINDS: Mapping[str, str] = {
+    "chain": "batchscore.model.chain",
+    "calibrated": "batchscore.model.calibrated",
+    "linear": "batchscore.model.linear",
+    "network": "batchscore.model.network",
+    "trees": "batchscore.model.trees",
+    "stacking": "batchscore.model.committee",
+    "voting": "batchscore.model.committee",
+}
 """The module that makes each kind of plain data a `Final` again: its `from_plain`; the kind stands under `kind`."""
 
 

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pyarrow as pa
 
+from batchscore.model.calls import refusing
 from batchscore.model.engine import engined
 from batchscore.model.preparation import Coded, Column, Preparation, Step
 from batchscore.model.proof import samples
 from batchscore.model.unknown import UnknownStepError, kind_of
+from batchscore.schema import Feature
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,7 +75,7 @@ class PreparedModel:
         Raises:
             ModelError: When a step refuses a value.
         """
-        with self.original.refusing(rows.num_rows):
+        with refusing(rows.num_rows):
             return self.preparation.block(rows, block_rows)
 
     def predict(self, block: np.ndarray) -> np.ndarray:
@@ -215,6 +217,16 @@ def _through(step: Any, columns: list[Column], *, named: bool) -> list[Column]:
     if any(column.coded is None and column.feature.dtype in _NOT_NUMBERS for column in columns):
         raise UnknownStepError(f"{kind} looks at something that is no number")
     return list(_NUMERIC[kind](step, columns))
+
+
+def matrix_columns(steps: Sequence[Any], count: int) -> list[Column]:
+    """Return what fitted steps make of a matrix of float64; each feature is named by its column's number.
+
+    Raises:
+        UnknownStepError: When a step is not known.
+    """
+    columns = [Column(Feature(name=str(at), dtype="float64", nullable=True, finite=False)) for at in range(count)]
+    return _through_pipeline(steps, columns, named=False)
 
 
 def _through_pipeline(steps: Sequence[Any], columns: list[Column], *, named: bool) -> list[Column]:

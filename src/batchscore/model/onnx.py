@@ -104,7 +104,13 @@ class OnnxModel:
         return np.ascontiguousarray(answer, dtype=np.float64)
 
 
-def load_model(options: ModelOptions, schema: FeatureSchema, content: bytes) -> OnnxModel:
+def load_model(
+    options: ModelOptions,
+    schema: FeatureSchema,
+    content: bytes,
+    *,
+    own: bool = False,  # noqa: ARG001 - a graph has one way to run
+) -> OnnxModel:
     """Load the graph from bytes whose digest was checked, and check it against the options and the schema.
 
     Raises:

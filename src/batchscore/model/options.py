@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Annotated, Literal, Self
 from urllib.parse import unquote
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from batchscore.errors import ModelError
 from batchscore.strict import FROM_LIST, Section
@@ -87,6 +87,20 @@ class GoldenOptions(Section):
     """sha256 of the file."""
 
 
+def _off(given: object) -> object:
+    """Take YAML's `off`, which is a boolean, for the word."""
+    return "off" if given is False else given
+
+
+class CompiledOptions(Section):
+    """`model.compiled`: whether a compiled model scores in the artifact's place; it changes no bit of the result."""
+
+    mode: Annotated[Literal["auto", "off", "require"], BeforeValidator(_off)] = "auto"
+    """`auto` uses one where there is one and makes one after the first run; `require` refuses to run without (code 11)."""
+    sha256: Sha256 | None = None
+    """sha256 of the compiled model beside the artifact; without it only those under the output root are used."""
+
+
 class ModelOptions(Section):
     """`model`: which model scores, pinned by version and digest."""
 
@@ -110,6 +124,8 @@ class ModelOptions(Section):
     """The digest of the feature schema that the model was released with."""
     golden: GoldenOptions | None = None
     """A sample that is scored before the run and must agree in every bit."""
+    compiled: CompiledOptions = CompiledOptions()
+    """Whether a compiled model scores in the artifact's place."""
     trusted: Annotated[tuple[str, ...], FROM_LIST] = ()
     """For skops: the types that may be loaded beyond those that skops trusts by itself; the refusal lists them."""
 

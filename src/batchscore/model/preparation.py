@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -87,6 +87,24 @@ _ARITHMETIC: Mapping[str, Any] = {
 }
 
 
+class Answers(Protocol):
+    """Features that are turned into numbers value by value."""
+
+    @property
+    def known(self) -> tuple[tuple[Any, ...], ...]:
+        """For each feature the values that are known."""
+
+    def look_up(self, index: int, column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the answers for a column of feature `index`: a table of answers, and each row's place in it.
+
+        Returns:
+            Float64 of shape `(n_answers, width)`, and integers of shape `(n_rows,)`.
+
+        Raises:
+            ValueError: When a value is refused.
+        """
+
+
 class Coded:
     """Features that fitted transformers turn into numbers value by value.
 
@@ -115,15 +133,8 @@ class Coded:
         ]
 
     def look_up(self, index: int, column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the answers for a column of feature `index`: a table of answers, and each row's place in it.
-
-        Returns:
-            Float64 of shape `(n_answers, width)`, and integers of shape `(n_rows,)`.
-
-        Raises:
-            ValueError: When the transformers refuse a value.
-        """
-        codes, values = _coded(column)
+        """Return the answers of the fitted transformers: `Answers.look_up`."""
+        codes, values = coded_column(column)
         asked, answers = self._answers[index]
         values = values.cast(asked.type)
         places = pc.index_in(values, value_set=asked)
@@ -139,11 +150,16 @@ class Coded:
                 asked, answers = asked[:0], answers[:0]
             new = values.filter(pc.index_in(values, value_set=asked).is_null())
             if len(new):
-                answers = np.concatenate([answers, self._ask(index, new)])
+                answers = np.concatenate([answers, self.ask(index, new)])
                 self._answers[index] = (pa.concat_arrays([asked, new]), answers)
             return self._answers[index]
 
-    def _ask(self, index: int, values: pa.Array) -> np.ndarray:
+    def ask(self, index: int, values: pa.Array) -> np.ndarray:
+        """Return the transformers' answers about values of feature `index`, of shape `(n_values, width)`.
+
+        Raises:
+            ValueError: When they refuse a value.
+        """
         columns = [
             values if at == index else pa.array([next(iter(known), None)] * len(values), ARROW_TYPES[each.dtype])
             for at, (known, each) in enumerate(zip(self.known, self.features, strict=True))
@@ -162,8 +178,8 @@ class Column:
     """The feature."""
     steps: tuple[Step, ...] = ()
     """Arithmetic, in order."""
-    coded: Coded | None = None
-    """The transformers that turn the feature's values into numbers; None for a number as it is."""
+    coded: Answers | None = None
+    """What turns the feature's values into numbers; None for a number as it is."""
     place: tuple[int, int] = (0, 0)
     """Of a coded column: the feature's place among the transformers' features, and the column's among its own."""
 
@@ -220,7 +236,7 @@ class Preparation:
             yield [column for _, column in group]
 
 
-def _coded(column: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:
+def coded_column(column: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:
     """Return each row's code and the distinct values in use; a null is a value."""
     array = column.combine_chunks()
     array = array.chunk(0) if isinstance(array, pa.ChunkedArray) else array

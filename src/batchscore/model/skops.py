@@ -14,8 +14,16 @@ if TYPE_CHECKING:
     from batchscore.schema import FeatureSchema
 
 
-def load_model(options: ModelOptions, schema: FeatureSchema, content: bytes) -> EstimatorModel | PreparedModel:
+def load_model(
+    options: ModelOptions, schema: FeatureSchema, content: bytes, *, own: bool = False
+) -> EstimatorModel | PreparedModel:
     """Load the estimator; only types that skops trusts or that `model.trusted` lists are ever imported.
+
+    Args:
+        options: The model's section of the configuration.
+        schema: The feature schema.
+        content: The bytes.
+        own: Whether the estimator's own code does everything, though something faster gives the same bits.
 
     Raises:
         ModelError: When skops is not installed, the file asks for a type that nobody trusts, can not be loaded,
@@ -36,7 +44,8 @@ def load_model(options: ModelOptions, schema: FeatureSchema, content: bytes) -> 
 
         return skops.io.loads(content, trusted=list(options.trusted))
 
-    return natively(as_model(load_guarded(options.path, load), options, schema))
+    model = as_model(load_guarded(options.path, load), options, schema)
+    return model if own else natively(model)
 
 
 def untrusted_types(path: str, content: bytes) -> list[str]:

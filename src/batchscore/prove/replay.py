@@ -58,9 +58,19 @@ class Replay:
     """The first difference in values; None when all values are the same."""
     causes: tuple[Difference, ...]
     """In what the plan differs from the published one: other versions, another model, changed input."""
+    way: Mapping[str, Any]
+    """Whether a compiled model scored again, as in metadata.json."""
 
 
-def replay(request: Request, store: Store, published: Published, clock: Clock, progress: Progress) -> Replay:
+def replay(
+    request: Request,
+    store: Store,
+    published: Published,
+    clock: Clock,
+    progress: Progress,
+    *,
+    reference: bool = False,
+) -> Replay:
     """Score a published run again from its record, and compare part by part.
 
     Args:
@@ -69,6 +79,7 @@ def replay(request: Request, store: Store, published: Published, clock: Clock, p
         published: The run.
         clock: Returns the time, in seconds since the epoch.
         progress: Is told about finished rows.
+        reference: Whether the artifact itself scores, never a compiled model.
 
     Raises:
         BatchscoreError: When the inputs or the model of the record are not to be had, or fail.
@@ -78,6 +89,9 @@ def replay(request: Request, store: Store, published: Published, clock: Clock, p
     manifest = published.document("manifest.json")
     step = recorded_step(store, published, again.config)
     checked = step.checked if step else check_date(again.config, date.fromisoformat(published.commit.date))
+    if reference:
+        checked = replace(checked, model=checked.model.as_released())
+        step = replace(step, checked=checked) if step else None
     with private_store() as private:
         execution = private_execution(again, clock)
         if step:
@@ -95,6 +109,7 @@ def replay(request: Request, store: Store, published: Published, clock: Clock, p
             same_bytes=sum(a["sha256"] == b["sha256"] for a, b in zip(before["parts"], now["parts"], strict=False)),
             mismatch=_first_mismatch(published, replayed, before, now, again.config.snapshot.id),
             causes=(*differences(before["plan"], now["plan"]), *_changed_content(before, now)),
+            way=checked.model.way.record(),
         )
 
 

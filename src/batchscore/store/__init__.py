@@ -152,6 +152,33 @@ class Store:
         """Keep an event of a run of the date; it is part of no published run."""
         self.root.create(layout.event(date, name), data)
 
+    def compiled(self, name: str) -> Mapping[str, Any] | None:
+        """Return the record of a compiled model: its digest, or why there is none; None when nobody tried.
+
+        Raises:
+            StateDamaged: When the record is damaged.
+        """
+        try:
+            return read_sealed(self.root, layout.compiled(name))[0]
+        except FileNotFoundError:
+            return None
+
+    def compiled_path(self, name: str, sha256: str) -> str:
+        """Return where a compiled model of this name and digest lies."""
+        return self.root.shown(layout.compiled(name, sha256))
+
+    def keep_compiled(self, name: str, record: Mapping[str, Any], content: bytes) -> None:
+        """Keep a compiled model, then the record of its digest; the first record of a name stands.
+
+        Args:
+            name: Its name.
+            record: `model_sha256` with what is told of it, or `why` alone when the model does not compile.
+            content: The compiled model; empty when there is none.
+        """
+        if content:
+            self.root.create(layout.compiled(name, record["model_sha256"]), content)
+        put_once(self.root, layout.compiled(name), seal(record))
+
     def head(self, date: str) -> Commit | None:
         """Return the newest commit of a date; None when nothing is published."""
         return commits.head(self.root, date)

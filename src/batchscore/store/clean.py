@@ -98,7 +98,7 @@ def _staging(root: Root) -> Iterator[_Found]:
 
 
 def _leftovers(root: Root) -> Iterator[_Found]:
-    for folder in (layout.STAGING, layout.COMMITS, layout.HELD, layout.LEASES, layout.PROBES):
+    for folder in (layout.STAGING, layout.COMMITS, layout.HELD, layout.LEASES, layout.PROBES, layout.COMPILED):
         for entry in root.list(folder):
             *above, name = entry.key.removeprefix(f"{folder}/").split("/")
             is_in_stage = folder == layout.STAGING and above

@@ -21,6 +21,7 @@ HELD = f"{STATE}/held"
 LEASES = f"{STATE}/leases"
 PROBES = f"{STATE}/probes"
 EVENTS = f"{STATE}/events"
+COMPILED = f"{STATE}/compiled"
 STAGING = f"{STATE}/staging"
 """Private and deletable."""
 
@@ -61,6 +62,11 @@ def part_name(index: int) -> str:
 def event(date: str, name: str) -> str:
     """Return the key of an event of a run of the date."""
     return f"{EVENTS}/{checked_date(date)}/{name}"
+
+
+def compiled(name: str, sha256: str = "") -> str:
+    """Return the key of the record of a compiled model; with its digest, the key of the model itself."""
+    return f"{COMPILED}/{name}-{sha256[:16]}.compiled" if sha256 else f"{COMPILED}/{name}.json"
 
 
 def work(date: str, plan_id: str) -> str:
