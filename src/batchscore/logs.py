@@ -93,12 +93,16 @@ def settings() -> dict[str, Any]:
 def adopt(names: Iterable[str]) -> None:
     """Write the warnings that a library logs by way of `logging` as lines like ours, and nowhere else.
 
+    Where only warnings of ours are asked for (`-q`), only the library's errors are: what it warns of, a worker that is
+    started again or a busy loop, is a warning of ours where it matters.
+
     Args:
         names: The library's loggers that have handlers of their own.
     """
+    level = logging.ERROR if _settings["level"] >= logging.WARNING else logging.WARNING
     for name in names:
         theirs = logging.getLogger(name)
-        theirs.handlers = [_Bridge(level=logging.WARNING)]
+        theirs.handlers = [_Bridge(level=level)]
         theirs.propagate = False
 
 

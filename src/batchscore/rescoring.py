@@ -28,7 +28,7 @@ from batchscore.plan import Partition, differences
 from batchscore.preprocess import REASONS, check_budget
 from batchscore.publication import Base, Request, publication_of
 from batchscore.report import MODULUS, Part, Totals
-from batchscore.run import Result, conclude, executed
+from batchscore.run import Result, conclude, executed, overtaken
 from batchscore.score import Job
 from batchscore.store import Published, Store, WorkFolder
 
@@ -218,12 +218,15 @@ def _refuse_other(base: Published, manifest: Mapping[str, Any], checked: Checked
 
 
 def _score_and_publish(step: Step, request: Request, store: Store, execution: Execution, progress: Progress) -> Result:
-    job = step.job(store, request.run_id)
-    found = score_all(step.checked, job, execution, progress)
-    with execution.watch("reduce"):
-        check_snapshot_unchanged(step.read)
-        totals = _merged(step, store, found)
-        judgement = judge(store, step.checked, totals)
+    try:
+        job = step.job(store, request.run_id)
+        found = score_all(step.checked, job, execution, progress)
+        with execution.watch("reduce"):
+            check_snapshot_unchanged(step.read)
+            totals = _merged(step, store, found)
+            judgement = judge(store, step.checked, totals)
+    except StateDamaged as error:
+        return overtaken(error, store, step.checked.plan, step.base.commit)
     publication = publication_of(request, step.checked, totals, judgement, execution, _base(step, found))
     return conclude(store, publication, step.base.commit, judgement, execution)
 

@@ -17,6 +17,7 @@ from batchscore.execution import Clock, Execution
 from batchscore.gather import Progress, job_of, score_all
 from batchscore.judge import Judgement, judge
 from batchscore.logs import bind, logger
+from batchscore.plan import Plan
 from batchscore.preprocess import check_budget
 from batchscore.publication import Request, publication_of
 from batchscore.report import Totals
@@ -151,14 +152,23 @@ def _score_and_publish(
             check_snapshot_unchanged(checked)
             check_totals(checked, store, totals)
             judgement = judge(store, checked, totals)
-    except StateDamaged:
-        # A run of the same plan that was first prunes the work that both share: it is not damaged but published.
-        first = store.overtaken(checked.plan, parent)
-        if first is None:
-            raise
-        return Result(status="unchanged", commit=first)
+    except StateDamaged as error:
+        return overtaken(error, store, checked.plan, parent)
     publication = publication_of(request, checked, totals, judgement, execution)
     return replace(conclude(store, publication, parent, judgement, execution), scored=checked)
+
+
+def overtaken(error: StateDamaged, store: Store, plan: Plan, parent: Commit | None) -> Result:
+    """Return what another run of the same plan published: it was first, and pruned the work that both share.
+
+    Raises:
+        StateDamaged: `error`, when the date stands as it stood: then the work is damaged indeed.
+        OutputExists: When a run of another plan was first.
+    """
+    first = store.overtaken(plan, parent)
+    if first is None:
+        raise error
+    return Result(status="unchanged", commit=first)
 
 
 def conclude(

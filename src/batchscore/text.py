@@ -63,6 +63,16 @@ def histogram(
     return lines
 
 
+def counted(number: int, noun: str) -> str:
+    """Return so many of something, such as `1 file` and `2,000 files`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def verbatim(value: object) -> str:
+    """Return a value of a row as it stands there: an id that is a number is no quantity."""
+    return "–" if value is None else str(value)
+
+
 def share(part: float, whole: float) -> str:
     """Return `part` of `whole` in percent."""
     return "–" if not whole else f"{100 * part / whole:.1f} %"
@@ -155,11 +165,11 @@ def _facts(
 def volume_text(rows: int, volume: Mapping[str, Any]) -> str:
     """Compare a day's rows with its baseline."""
     if not volume["runs"]:
-        return f"{rows:,} rows; no earlier {volume['label']} to compare with"
+        return f"{counted(rows, 'row')}; no earlier {volume['label']} to compare with"
     usual = volume["baseline_rows"]
     share = f"{rows / usual:.2f} of the usual" if usual else "usually"
     deviation = f"± {volume['deviation_rows']:,.0f} ({volume['runs']} earlier {volume['label']})"
-    return f"{rows:,} rows, {share} {usual:,.0f} {deviation}"
+    return f"{counted(rows, 'row')}, {share} {usual:,.0f} {deviation}"
 
 
 def _score_lines(summary: Mapping[str, Any], metadata: Mapping[str, Any]) -> list[str]:
@@ -207,7 +217,7 @@ def comparison_text(old: str, new: str, found: Mapping[str, Any]) -> str:
         *indented(_common_lines(found)),
         *_drift_lines(found["drift"]),
         "",
-        f"  the plans differ in {len(found['plan'])} places" + (":" if found["plan"] else ""),
+        f"  the plans differ in {counted(len(found['plan']), 'place')}" + (":" if found["plan"] else ""),
         *[f"    {line}" for line in found["plan"]],
     ]
     return "\n".join(lines)
@@ -219,10 +229,10 @@ def _common_lines(found: Mapping[str, Any]) -> list[str]:
         return ["no id occurs in both, so that no row can be compared with itself"]
     crossed = found["crossed"]
     moves = "  ".join(f"{name} {value:+.4f}" for name, value in found["change_quantiles"].items())
-    movers = [(mover["id"], _score(mover["old"]), _score(mover["new"])) for mover in found["movers"]]
+    movers = [(verbatim(mover["id"]), _score(mover["old"]), _score(mover["new"])) for mover in found["movers"]]
     return [
         (
-            f"{rows['common']:,} rows in both: {found['changed']:,} scores changed, {crossed['raised']:,} newly flagged,"
+            f"{counted(rows['common'], 'row')} in both: {counted(found['changed'], 'score')} changed, {crossed['raised']:,} newly flagged,"
             f" {crossed['lowered']:,} no longer"
         ),
         *([f"change of the score: {moves}", "moved most:", *indented(table(movers))] if found["changed"] else []),

@@ -63,6 +63,7 @@ class Disk:
             "rename": self._rename,
             "unlink": self._unlink,
             "rmtree": lambda path, _: self._unlink(path, ""),
+            "rmdir": lambda path, _: self._unlink(path, ""),
             "fsync": self._sync_file,
             "fsync_folder": self._sync_folder,
         }

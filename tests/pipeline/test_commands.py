@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 
 import joblib
@@ -176,6 +177,31 @@ def test_a_limited_run_publishes_nothing(world):
     assert ended.code == 0
     assert (told["status"], told["summary"]["rows"]["scored"], len(told["first_rows"])) == ("tried", 150, 10)
     assert world.tree() == before
+
+
+def test_one_is_one_and_an_id_is_no_quantity(world):
+    """One file is no `1 files`, and an id that is a number keeps its digits together."""
+    for number in (1, 2):
+        world.part(number).unlink()
+    world.rewrite(lambda table: table.set_column(0, "customer_id", pa.array(range(2_000_000, 2_000_000 + len(table)))))
+    said = {
+        "plan": world("plan", *ON).out,
+        "limit": world.run("--limit", "1").out,
+        "run": world.run().out,
+        "verify": world("verify", *ON).out,
+        "replay": world("replay", *ON).out,
+        "why": world("why", *ON, "2000000").out,
+    }
+
+    assert f"{SNAPSHOT}: 1 file, 100 rows" in said["plan"]
+    assert "1 footer ok" in said["plan"]
+    assert "2000000 " in said["limit"]
+    assert "2,000,000" not in "".join(said.values())
+    assert "1 revision;" in said["verify"]
+    assert "SAME 2024-03-01: 1 part, byte for byte" in said["replay"]
+    assert [
+        text for text in said.values() if re.search(r"\b1 (files|rows|parts|revisions|partitions|features)\b", text)
+    ] == []
 
 
 def test_a_held_run_is_released_as_it_was_scored(world):
@@ -369,7 +395,7 @@ def test_verify_names_a_flipped_byte(world):
     ended = world("verify", *ON)
 
     assert ended.code == 3
-    assert f"DAMAGED {DAY}: 1 problems" in ended.out
+    assert f"DAMAGED {DAY}: 1 problem in" in ended.out
     assert "part-00001.parquet" in ended.out
 
 

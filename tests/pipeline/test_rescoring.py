@@ -102,7 +102,7 @@ def test_a_mended_schema_brings_rows_back(world, single):
     said = {name: world(name, *ON) for name in ("verify", "replay", "show", "plan", "why")[:4]}
     assert {name: each.code for name, each in said.items()} == dict.fromkeys(said, 0)
     # One partition has the row that is scored again; files that hold none were not even read.
-    assert f"SAME {DAY}: 3 parts, byte for byte; 3 more are those of an earlier revision" in said["replay"].out
+    assert f"SAME {DAY}: 3 parts, byte for byte; 3 more are of an earlier revision" in said["replay"].out
     compared = world("diff", *WITH, f"{DAY}@1", f"{DAY}@2", "--json").document
     assert (compared["changed"], compared["rows"]["only_new"], compared["rows"]["only_old"]) == (0, 1, 0)
     listed = world("runs", *WITH, "--json").document["runs"]
@@ -152,7 +152,7 @@ def test_mended_rows_come_from_a_file_one_after_the_other(world):
     assert aside(world) == [("c0-000299", ["null"])]
     assert world.predictions()["customer_id"].tolist()[-2:] == ["c0-000140", "c0-000007"]
     assert (replayed.code, verified.code) == (0, 0), replayed.out + verified.out
-    assert f"SAME {DAY}: 1 parts, byte for byte; 6 more" in replayed.out
+    assert f"SAME {DAY}: 1 part, byte for byte; 6 more" in replayed.out
     assert (why.code, why.document["scored_in"], why.document["source"]) == (0, 3, {"file": "mended.parquet", "row": 7})
     assert why.document["set_aside"]["row"]["reasons"] == ["below-min"]
     assert why.document["features"][1]["received"] == 41

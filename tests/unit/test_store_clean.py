@@ -102,3 +102,20 @@ def test_prune_removes_the_finished_work_alone(store: Store):
     assert store.work(make_plan("0.8")).finished() == frozenset()
     assert store.work(make_plan("0.9")).finished() == {0}
     assert store.verify(DATE).problems == ()
+
+
+def test_no_empty_folder_of_a_date_stays(tmp_path: Path):
+    """The last plan's work takes its date's folder along, by pruning and by collecting; an earlier one leaves it."""
+    store, folder = open_store(str(tmp_path)), tmp_path / layout.WORK / DATE
+    score(store, make_plan("0.9"), 1)
+    score(store, make_plan("0.8"), 1)
+    commit = store.publish(publication(make_plan("0.8"), 1), None)
+    store.prune(commit)
+    after_pruning = folder.exists()
+    store.collect(store.garbage(now=time.time() + WEEKS))
+
+    assert after_pruning
+    assert not folder.exists()
+    score(store, make_plan("0.8"), 1)
+    store.prune(commit)
+    assert not folder.exists()

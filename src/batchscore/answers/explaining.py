@@ -127,7 +127,7 @@ def _rule_lines(rules: Sequence[RuleTest], decided: str | None, match: str) -> l
 def _verdict_lines(found: Why) -> list[str]:
     columns = len(found.published)
     if found.is_same:
-        return [f"SAME: scored again, all {columns} columns come out bit for bit"]
+        return [f"SAME: scored again, all {text.counted(columns, 'column')} come out bit for bit"]
     lines = [f"  column {name}: published {old!r}, now {new!r}" for name, (old, new) in found.differences.items()]
     lines += [f"  other bytes were read of {path} than when it was scored" for path in found.changed_inputs]
     return [f"DIFFERENT: scored again, {len(found.differences)} of {columns} columns come out otherwise", *lines]

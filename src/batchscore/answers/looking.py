@@ -26,7 +26,7 @@ def validate(config_files: Sequence[str], given_date: str | None, overrides: Seq
         model = verify_model(config, schema, date.max)
         facts = [
             ("configuration", "ok"),
-            ("schema", f"{schema.name} {schema.version}, {len(schema.features)} features"),
+            ("schema", f"{schema.name} {schema.version}, {text.counted(len(schema.features), 'feature')}"),
         ]
         facts += [("model", f"{model.name} {model.version}, {model.format}, sha256 {model.sha256[:12]}…: ok")]
         return Answer(text="\n".join(text.pairs(facts)), document={"valid": True, "model": model.record()})
@@ -98,10 +98,13 @@ def _checked_facts(checked: Checked) -> list[tuple[str, object]]:
     size = sum(file.size for file in plan.inputs)
     ignored = f"{len(checked.ignored)}: {', '.join(checked.ignored)}" if checked.ignored else "none"
     return [
-        ("read", f"{checked.snapshot}: {len(plan.inputs):,} files, {plan.rows:,} rows, {text.size(size)}"),
+        (
+            "read",
+            f"{checked.snapshot}: {text.counted(len(plan.inputs), 'file')}, {text.counted(plan.rows, 'row')}, {text.size(size)}",
+        ),
         (
             "contract",
-            f"{checked.schema.name} {checked.schema.version}: {len(checked.schema.features)} features, {len(plan.inputs)} of {len(plan.inputs)} footers ok",
+            f"{checked.schema.name} {checked.schema.version}: {text.counted(len(checked.schema.features), 'feature')}, {text.counted(len(plan.inputs), 'footer')} ok",
         ),
         ("columns ignored", ignored),
         (
@@ -130,7 +133,11 @@ def _state(store: Store, checked: Checked) -> dict[str, Any]:
     head = store.head(day)
     finished = len(store.work(checked.plan).finished())
     if head is None:
-        resumed = f", of which {finished} partitions are finished already" if finished else ""
+        resumed = (
+            f", of which {text.counted(finished, 'partition')} {'is' if finished == 1 else 'are'} finished already"
+            if finished
+            else ""
+        )
         return {"action": "publish", "text": f"nothing exists at the target: revision 1 to publish{resumed}"}
     if head.input_id == checked.plan.input_id or store.is_extended(head, checked.plan):
         return {

@@ -25,12 +25,14 @@ def verify(config_files: Sequence[str], given_date: str) -> Answer:
     config = load_config(config_files)
     found = look_at_output(config).verify(parse_day(given_date).isoformat())
     problems = [asdict(problem) for problem in found.problems]
-    counted = f"{found.files:,} files, {text.size(found.bytes)}, {found.revisions} revisions"
+    counted = ", ".join(
+        [text.counted(found.files, "file"), text.size(found.bytes), text.counted(found.revisions, "revision")]
+    )
     if not problems:
         return Answer(
             text=f"VERIFIED {given_date}: {counted}; every byte is what was published", document={"verified": True}
         )
-    lines = [f"DAMAGED {given_date}: {len(problems)} problems in {counted}"]
+    lines = [f"DAMAGED {given_date}: {text.counted(len(problems), 'problem')} in {counted}"]
     lines += [f"  {problem['path']}: {problem['fact']}" for problem in problems]
     return Answer(text="\n".join(lines), document={"verified": False, "problems": problems}, exit_code=3)
 
@@ -52,17 +54,22 @@ def replay(
     with shown_progress() as progress:
         found = replay_run(request_of(config, given_date), store, published, time.time, progress, reference=reference)
     by = f"; scored by {'a compiled model' if found.way['used'] else 'the artifact itself'}"
-    base = f"; {found.taken_over} more are those of an earlier revision" if found.taken_over else ""
+    base = (
+        f"; {found.taken_over} more {'is' if found.taken_over == 1 else 'are'} of an earlier revision"
+        if found.taken_over
+        else ""
+    )
     causes = [f"  the plan differs in {cause}" for cause in found.causes]
     document = {**asdict(found), "same": found.mismatch is None}
     if found.mismatch is None:
         proven = (
             "byte for byte"
             if found.same_bytes == found.parts
-            else f"in every value ({found.parts - found.same_bytes} parts are other bytes)"
+            else f"in every value ({found.parts - found.same_bytes} of them in other bytes)"
         )
         return Answer(
-            text="\n".join([f"SAME {given_date}: {found.parts} parts, {proven}{base}{by}", *causes]), document=document
+            text="\n".join([f"SAME {given_date}: {text.counted(found.parts, 'part')}, {proven}{base}{by}", *causes]),
+            document=document,
         )
     first = found.mismatch
     lines = [

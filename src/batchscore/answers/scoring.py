@@ -94,7 +94,7 @@ def rescore_quarantine(
         return answer
     rows = answer.document["metadata"]["rescored"]["rows"]
     told = (
-        f"rescored {rows['scored']:,} of the {rows['aside']:,} rows that revision {result.commit.number - 1} set aside;"
+        f"rescored {rows['scored']:,} of the {text.counted(rows['aside'], 'row')} that revision {result.commit.number - 1} set aside;"
         f" {rows['still_aside']:,} stay set aside"
     )
     return replace(answer, text=f"{told}\n\n{answer.text}")
@@ -104,7 +104,7 @@ def _result_answer(config_files: Sequence[str], config: RunConfig, result: Resul
     store = open_output(config)
     answer = published_answer(config_files, config, store, result.commit)
     resumed = (
-        [f"reused {result.reused} of {result.partitions} partitions, finished by an earlier attempt"]
+        [f"reused {result.reused} of {text.counted(result.partitions, 'partition')}, finished by an earlier attempt"]
         if result.reused
         else []
     )
@@ -134,11 +134,11 @@ def limited(config_files: Sequence[str], given_date: str, overrides: Sequence[st
     rows = summary["rows"]
     lines = [
         (
-            f"the first {rows['read']:,} of {checked.plan.rows:,} rows: {rows['scored']:,} scored, {rows['rejected']:,} set"
+            f"the first {rows['read']:,} of {text.counted(checked.plan.rows, 'row')}: {rows['scored']:,} scored, {rows['rejected']:,} set"
             f" aside, {rows['flagged']:,} flagged; nothing was published"
         ),
         "",
-        *text.table([list(row.values()) for row in shown], table.column_names),
+        *text.table([[text.verbatim(value) for value in row.values()] for row in shown], table.column_names),
     ]
     return Answer(text="\n".join(lines), document={"status": "tried", "summary": summary, "first_rows": shown})
 
@@ -174,7 +174,10 @@ def gc(config_files: Sequence[str], *, days: float, delete: bool) -> Answer:
         store.collect(found)
     done = "removed" if delete else "would be removed; --delete removes it"
     rows = [(item.key, text.size(item.bytes), item.why) for item in found]
-    lines = [*text.table(rows), f"{len(found)} items, {text.size(sum(item.bytes for item in found))} {done}"]
+    lines = [
+        *text.table(rows),
+        f"{text.counted(len(found), 'item')}, {text.size(sum(item.bytes for item in found))} {done}",
+    ]
     return Answer(text="\n".join(lines), document={"deleted": delete, "items": [asdict(item) for item in found]})
 
 

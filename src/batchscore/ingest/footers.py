@@ -115,7 +115,7 @@ def list_snapshot(
         footers = tuple(pool.map(lambda file: _footer(file, columns), files))
     if not allow_empty and not any(footer.file.rows for footer in footers):
         raise ContractError(
-            f"the snapshot '{sources.redact(path)}' holds no rows in {len(files)} files",
+            f"the snapshot '{sources.redact(path)}' holds no rows in {len(files)} file{'s' if len(files) > 1 else ''}",
             slug="EMPTY",
             remedy="have it delivered again, or set snapshot.allow_empty if no rows are a result",
         )

@@ -55,7 +55,9 @@ def collect(root: Root, garbage: Iterable[Garbage]) -> None:
     for item in garbage:
         if item.key.startswith(f"{layout.RUNS}/") and _is_referenced(root, item.key.rsplit("/", 1)[-1]):
             continue
-        if item.folder:
+        if item.key.startswith(f"{layout.WORK}/"):
+            _remove_work(root, item.key)
+        elif item.folder:
             root.delete_folder(item.key)
         else:
             root.delete(item.key)
@@ -63,7 +65,13 @@ def collect(root: Root, garbage: Iterable[Garbage]) -> None:
 
 def prune(root: Root, commit: Commit) -> None:
     """Remove the work of the plan that a commit has published: the run holds all of it."""
-    root.delete_folder(layout.work(commit.date, commit.plan_id))
+    _remove_work(root, layout.work(commit.date, commit.plan_id))
+
+
+def _remove_work(root: Root, key: str) -> None:
+    """Remove the work of one plan, and the folder of its date when that was the last."""
+    root.delete_folder(key)
+    root.delete_empty(key.rpartition("/")[0])
 
 
 _Found = tuple[str, str, tuple[Entry, ...], bool]

@@ -119,6 +119,14 @@ class FileRoot:
             effects.tick("rmtree", str(doomed))
             shutil.rmtree(doomed)
 
+    def delete_empty(self, prefix: str) -> None:
+        """Remove a folder that has nothing in it: `Root.delete_empty`; whoever is about to fill it makes it again."""
+        path = self._path(prefix)
+        with suppress(OSError):
+            if not any(path.iterdir()):
+                effects.tick("rmdir", str(path))
+                path.rmdir()
+
     @contextmanager
     def stage(self, name: str) -> Iterator[FileStage]:
         """Build a run in `staging`, then rename it into `runs`: `Root.stage`."""

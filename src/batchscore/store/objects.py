@@ -145,6 +145,9 @@ class ObjectRoot:
         """Remove all objects below a folder: `Root.delete_folder`."""
         in_parallel(self.delete, (entry.key for entry in self.list(prefix)))
 
+    def delete_empty(self, prefix: str) -> None:
+        """Do nothing: an object store has no empty folders."""
+
     @contextmanager
     def stage(self, name: str) -> Iterator[ObjectStage]:
         """Build a run where it stays: `Root.stage`."""

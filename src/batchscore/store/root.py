@@ -91,6 +91,9 @@ class Root(Protocol):
     def delete_folder(self, prefix: str) -> None:
         """Remove a folder and all in it; one that is not there is no error."""
 
+    def delete_empty(self, prefix: str) -> None:
+        """Remove a folder that has nothing in it; any other stays."""
+
     def stage(self, name: str) -> AbstractContextManager[Stage]:
         """Build the run `name`; it lies complete and durable in `runs/` when the block ends without an error."""
 
