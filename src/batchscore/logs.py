@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 import structlog
@@ -26,7 +27,7 @@ def configure(log_format: LogFormat | None = None, *, level: int = logging.INFO)
         level: The lowest level that is written.
     """
     _settings.update(log_format=log_format, level=level)
-    terminal = sys.stderr.isatty()
+    terminal = sys.stderr is not None and sys.stderr.isatty()
     as_text = log_format == "text" or (log_format is None and terminal)
     colors = terminal and not os.environ.get("NO_COLOR")
     renderer = (
@@ -42,7 +43,7 @@ def configure(log_format: LogFormat | None = None, *, level: int = logging.INFO)
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=_Stderr()),  # type: ignore[arg-type]
         cache_logger_on_first_use=False,
     )
 
@@ -73,6 +74,22 @@ def adopt(names: Iterable[str]) -> None:
         theirs = logging.getLogger(name)
         theirs.handlers = [_Bridge(level=logging.WARNING)]
         theirs.propagate = False
+
+
+class _Stderr:
+    """The stderr of this moment, on which a line that can not be written is lost: logs do not end a run or a worker."""
+
+    def write(self, text: str) -> None:
+        """Write a line, or lose it."""
+        with suppress(OSError, ValueError):
+            if sys.stderr is not None:
+                sys.stderr.write(text)
+
+    def flush(self) -> None:
+        """Flush, if that is possible."""
+        with suppress(OSError, ValueError):
+            if sys.stderr is not None:
+                sys.stderr.flush()
 
 
 class _Bridge(logging.Handler):
