@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 import subprocess
 import threading
@@ -199,7 +200,7 @@ def luminance(colour: str) -> float:
 
 PHONE, PAPER = 375, 688
 """Pixels across: a phone, and A4 between margins of 14 mm."""
-FRAME = """<!DOCTYPE html><iframe id="f" src="page.html" style="width: WIDTHpx; height: 800px; border: 0"></iframe>
+FRAME = """<!DOCTYPE html><iframe id="f" src="PAGE" style="width: WIDTHpx; height: 800px; border: 0"></iframe>
 <script>onload = () => { const seen = document.getElementById("f").contentDocument.documentElement;
 document.body.dataset.widths = seen.scrollWidth + "/" + seen.clientWidth; };</script>"""
 
@@ -217,11 +218,15 @@ def browse(require: Callable[[str], str], tmp_path: Path) -> Iterator[Callable[.
     flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
     more = "--disable-component-update --disable-sync --enable-logging=stderr --virtual-time-budget=5000 --dump-dom"
 
+    number = itertools.count()
+
     def show(page: str, across: int = PHONE) -> tuple[int, int, list[str]]:
-        (tmp_path / "page.html").write_text(page, encoding="utf-8")
-        (tmp_path / "frame.html").write_text(FRAME.replace("WIDTH", str(across)), encoding="utf-8")
+        name = f"{next(number)}.html"  # one of its own: the browser keeps what it was served a moment ago
+        (tmp_path / name).write_text(page, encoding="utf-8")
+        frame = FRAME.replace("WIDTH", str(across)).replace("PAGE", name)
+        (tmp_path / f"frame-{name}").write_text(frame, encoding="utf-8")
         command = [require("chromium"), *flags.split(), *more.split(), f"--user-data-dir={tmp_path / 'profile'}"]
-        address = f"http://127.0.0.1:{server.server_address[1]}/frame.html"
+        address = f"http://127.0.0.1:{server.server_address[1]}/frame-{name}"
         said = subprocess.run([*command, address], capture_output=True, text=True, check=True, timeout=90)
         content, screen = re.search(r'data-widths="(\d+)/(\d+)"', said.stdout).groups()  # type: ignore[union-attr]
         return int(content), int(screen), [line for line in said.stderr.splitlines() if "CONSOLE" in line]
