@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 import subprocess
 import threading
@@ -197,14 +198,16 @@ def luminance(colour: str) -> float:
     return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
-FRAME = """<!DOCTYPE html><iframe id="f" src="page.html" style="width: 375px; height: 800px; border: 0"></iframe>
+PHONE, PAPER = 375, 688
+"""Pixels across: a phone, and A4 between margins of 14 mm."""
+FRAME = """<!DOCTYPE html><iframe id="f" src="PAGE" style="width: WIDTHpx; height: 800px; border: 0"></iframe>
 <script>onload = () => { const seen = document.getElementById("f").contentDocument.documentElement;
 document.body.dataset.widths = seen.scrollWidth + "/" + seen.clientWidth; };</script>"""
 
 
 @pytest.fixture
-def browse(require: Callable[[str], str], tmp_path: Path) -> Iterator[Callable[[str], tuple[int, int, list[str]]]]:
-    """Give a function that shows a page on a screen of 375 px: content width, screen width, console lines."""
+def browse(require: Callable[[str], str], tmp_path: Path) -> Iterator[Callable[..., tuple[int, int, list[str]]]]:
+    """Give a function that shows a page on a phone, or another width: content width, screen width, console lines."""
 
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, *_: object) -> None:
@@ -215,11 +218,15 @@ def browse(require: Callable[[str], str], tmp_path: Path) -> Iterator[Callable[[
     flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
     more = "--disable-component-update --disable-sync --enable-logging=stderr --virtual-time-budget=5000 --dump-dom"
 
-    def show(page: str) -> tuple[int, int, list[str]]:
-        (tmp_path / "page.html").write_text(page, encoding="utf-8")
-        (tmp_path / "frame.html").write_text(FRAME, encoding="utf-8")
+    number = itertools.count()
+
+    def show(page: str, across: int = PHONE) -> tuple[int, int, list[str]]:
+        name = f"{next(number)}.html"  # one of its own: the browser keeps what it was served a moment ago
+        (tmp_path / name).write_text(page, encoding="utf-8")
+        frame = FRAME.replace("WIDTH", str(across)).replace("PAGE", name)
+        (tmp_path / f"frame-{name}").write_text(frame, encoding="utf-8")
         command = [require("chromium"), *flags.split(), *more.split(), f"--user-data-dir={tmp_path / 'profile'}"]
-        address = f"http://127.0.0.1:{server.server_address[1]}/frame.html"
+        address = f"http://127.0.0.1:{server.server_address[1]}/frame-{name}"
         said = subprocess.run([*command, address], capture_output=True, text=True, check=True, timeout=90)
         content, screen = re.search(r'data-widths="(\d+)/(\d+)"', said.stdout).groups()  # type: ignore[union-attr]
         return int(content), int(screen), [line for line in said.stderr.splitlines() if "CONSOLE" in line]
@@ -248,3 +255,39 @@ def test_the_browser_would_notice(browse: Callable[[str], tuple[int, int, list[s
 
     assert content > screen
     assert len(console) == 1
+
+
+@PAGES
+def test_paper_is_wide_enough(page: str, browse: Callable[..., tuple[int, int, list[str]]]) -> None:
+    """What is for print alone, shown on a screen as wide as A4 between its margins, with every detail open: nothing is cut."""
+    printed = page.replace("@media print", "@media all").replace("<details>", "<details open>")
+    content, screen, _ = browse(printed, PAPER)
+    too_wide, _, _ = browse(printed.replace("</main>", '<p style="width: 900px">wide</p></main>'), PAPER)
+
+    assert printed.count("@media all") == 2
+    assert content <= screen <= PAPER
+    assert too_wide > screen
+
+
+@pytest.fixture
+def pages_of(require: Callable[[str], str], tmp_path: Path) -> Callable[[str], int]:
+    """Give a function that prints a page in a real browser, and counts the sheets."""
+    flags = "--headless --no-sandbox --disable-gpu --no-first-run --no-pdf-header-footer --virtual-time-budget=5000"
+
+    def count(page: str) -> int:
+        (tmp_path / "page.html").write_text(page, encoding="utf-8")
+        sheets = tmp_path / "page.pdf"
+        command = [require("chromium"), *flags.split(), f"--user-data-dir={tmp_path / 'profile'}"]
+        printing = [*command, f"--print-to-pdf={sheets}", (tmp_path / "page.html").as_uri()]
+        subprocess.run(printing, capture_output=True, check=True, timeout=90)
+        return len(re.findall(rb"/Type\s*/Page\b", sheets.read_bytes()))
+
+    return count
+
+
+def test_a_report_takes_three_sheets(pages_of: Callable[[str], int]) -> None:
+    """Closed details are not printed; the twin, without what is for print alone, takes more."""
+    page = report()
+
+    assert pages_of(page) == 3
+    assert pages_of(page.replace("@media print", "@media (max-width: 1px)")) > 3
