@@ -9,7 +9,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
-LOCKS = ("build", "dev", "runtime")
+LOCKS = ("build", "compiler", "dev", "runtime")
 PIN = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(?:\[[^\]]*\])?==(?P<version>[^ ;\\]+)(?: ; (?P<marker>[^\\]+?))? *\\?$")
 
 
@@ -32,8 +32,10 @@ def declared() -> dict[str, list[str]]:
     runtime = project["project"]["dependencies"]
     extras = [text for extra in project["project"]["optional-dependencies"].values() for text in extra]
     plain = {name: [entry for entry in group if isinstance(entry, str)] for name, group in groups.items()}
+    # Who develops has a C compiler, or does without.
+    compiler = plain.pop("compiler")
     everything = [*runtime, *extras, *(text for group in plain.values() for text in group)]
-    return {"runtime": runtime, "build": plain["build"], "dev": everything}
+    return {"runtime": runtime, "build": plain["build"], "compiler": compiler, "dev": everything}
 
 
 @pytest.mark.parametrize("lock", LOCKS)

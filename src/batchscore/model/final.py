@@ -36,7 +36,7 @@ class Final(Protocol):
         """Return what `from_plain` makes it of again: texts, numbers, None, lists, dicts, and numeric numpy arrays."""
 
 
-_TREES = "batchscore.model.trees"
+_TREES = "batchscore.model.read_trees"
 READERS: Mapping[str, str] = {
     "HistGradientBoostingClassifier": _TREES,
     "HistGradientBoostingRegressor": _TREES,
@@ -52,7 +52,7 @@ READERS: Mapping[str, str] = {
     "ExtraTreeRegressor": _TREES,
 }
 """The module that reads each class of scikit-learn: its `read(estimator, output, classes, positive)` gives a `Final`."""
-KINDS: Mapping[str, str] = {"trees": _TREES}
+KINDS: Mapping[str, str] = {"trees": "batchscore.model.trees"}
 """The module that makes each kind of plain data a `Final` again: its `from_plain`; the kind stands under `kind`."""
 
 
