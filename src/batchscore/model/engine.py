@@ -23,8 +23,8 @@ def engined(model: EstimatorModel, order: Literal["C", "F"] = "C") -> EstimatorM
     """Return the model with its estimator read off, proven for matrices in an order; or as it is, and why."""
     try:
         final = proven(model, order)
-        kind = kind_of(model.estimator)
-        engine = f"{getattr(final, 'engine', 'plain data')}: {kind}"
+        size = getattr(final, "size", "")
+        engine = f"{getattr(final, 'engine', 'plain data')}: {kind_of(model.estimator)}{', ' if size else ''}{size}"
         return replace(model, final=final, facts={**model.facts, "engine": engine})
     except UnknownStepError as reason:
         return replace(model, facts={**model.facts, "engine": f"the estimator's own: {reason}"})

@@ -42,7 +42,7 @@ class EstimatorModel:
     facts: Mapping[str, Any]
     """Library version, estimator tree, number of features."""
     final: Final | None = field(default=None, repr=False)
-    """What was read off the estimator and gives the same scores of a matrix, bit for bit; None where its code runs."""
+    """What was read off the estimator and gives the same bits for a matrix; None where its code runs."""
 
     def block(self, rows: pa.Table, block_rows: int) -> Any:
         """Return what `predict` takes, of exactly `block_rows` rows: the given ones, and the last one repeated."""

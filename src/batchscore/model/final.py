@@ -52,7 +52,7 @@ _TREES = (
 _COMMITTEES = ("FrozenEstimator", "StackingClassifier", "StackingRegressor", "VotingClassifier", "VotingRegressor")
 
 READERS: Mapping[str, str] = {
-    **dict.fromkeys(_TREES, "batchscore.model.trees"),
+    **dict.fromkeys(_TREES, "batchscore.model.read_trees"),
     **dict.fromkeys(_LINEAR, "batchscore.model.linear"),
     **dict.fromkeys(_COMMITTEES, "batchscore.model.committee"),
     "CalibratedClassifierCV": "batchscore.model.calibrated",
