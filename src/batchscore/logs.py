@@ -12,15 +12,16 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import cache, partial
-from typing import Any, Literal, TextIO
+from typing import Any, Literal
 
 LogFormat = Literal["json", "text"]
 
 _settings: dict[str, Any] = {"log_format": None, "level": logging.INFO}
-_sink: dict[str, Any] = {"file": None, "render": None}
+_sink: dict[str, Any] = {"render": None}
 _bound: ContextVar[Mapping[str, Any]] = ContextVar("bound", default={})  # noqa: B039 - never changed, only replaced
 
 
@@ -55,10 +56,8 @@ class Logger:
         if error:
             line["exception"] = "".join(traceback.format_exception(*error)).rstrip("\n")
         line["timestamp"] = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-        file: TextIO = _sink["file"] or sys.stderr
         render: Callable[[dict[str, Any]], str] = _sink["render"] or _as_json
-        file.write(render(line | {"event": event}) + "\n")
-        file.flush()
+        _write(render(line | {"event": event}) + "\n")
 
 
 def configure(log_format: LogFormat | None = None, *, level: int = logging.INFO) -> None:
@@ -69,10 +68,10 @@ def configure(log_format: LogFormat | None = None, *, level: int = logging.INFO)
         level: The lowest level that is written.
     """
     _settings.update(log_format=log_format, level=level)
-    terminal = sys.stderr.isatty()
+    terminal = sys.stderr is not None and sys.stderr.isatty()
     as_text = log_format == "text" or (log_format is None and terminal)
     colors = terminal and not os.environ.get("NO_COLOR")
-    _sink.update(file=sys.stderr, render=partial(_as_text, colors) if as_text else _as_json)
+    _sink.update(render=partial(_as_text, colors) if as_text else _as_json)
 
 
 def bind(**context: object) -> None:
@@ -112,6 +111,17 @@ class _Bridge(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write it as a line of ours."""
         Logger(record.name).log(record.levelno, record.getMessage(), exc_info=record.exc_info)
+
+
+def _write(text: str) -> None:
+    """Write to the stderr of this moment, before which a progress bar may have put itself.
+
+    A line that can not be written is lost: logs do not end a run or a worker.
+    """
+    if sys.stderr is not None:
+        with suppress(OSError, ValueError):
+            sys.stderr.write(text)
+            sys.stderr.flush()
 
 
 def _as_json(line: dict[str, Any]) -> str:

@@ -11,10 +11,12 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
+from batchscore import streams
 from batchscore.cli import artifacts, proofs, runs
 from batchscore.cli.command import app
 from batchscore.errors import UNKNOWN_STATE, BatchscoreError, Interrupted, Terminated, UsageError
@@ -30,6 +32,7 @@ __all__ = ["app", "artifacts", "main", "proofs", "runs"]
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    streams.guard()
     _one_thread_per_library()
     signal.signal(signal.SIGTERM, _raise_terminated)
     signal.signal(signal.SIGINT, _raise_interrupted)
@@ -112,13 +115,15 @@ def _leave(error: BatchscoreError) -> NoReturn:
     state = context.pop("state", error.state)
     if "--json" in sys.argv:
         document = {"error": error.id, "exit_code": error.exit_code, "message": error.message, "help": error.remedy}
-        typer.echo(json.dumps(document | {"state": state, "context": context}, indent=2, default=str))
+        with suppress(OSError):  # the error itself is what counts, and stderr has it too
+            typer.echo(json.dumps(document | {"state": state, "context": context}, indent=2, default=str))
     typer.echo(f"error[{error.id}]: {error.message}", err=True)
     if error.remedy:
         typer.echo(f"help: {error.remedy}", err=True)
     typer.echo(state, err=True)
     if traceback and {"-v", "--verbose"} & set(sys.argv):
         typer.echo(traceback, err=True)
-    sys.stdout.flush()
+    with suppress(OSError):
+        sys.stdout.flush()
     sys.stderr.flush()
     os._exit(error.exit_code)

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from batchscore import __version__
-from batchscore.errors import UsageError
+from batchscore import __version__, streams
+from batchscore.errors import StorageFailed, UsageError
 from batchscore.text import Answer
 
 app = typer.Typer(
@@ -62,7 +62,7 @@ def command(
             given = {key: options.pop(key) for key in _COMMON}
             _configure_logs(given)
             answer = function(**options)
-            typer.echo(json.dumps(answer.document, indent=2) if given["as_json"] else answer.text)
+            _print(json.dumps(answer.document, indent=2) if given["as_json"] else answer.text, answer.exit_code)
             raise typer.Exit(answer.exit_code)
 
         keyword = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own.parameters.values()]
@@ -74,6 +74,24 @@ def command(
         return run
 
     return register
+
+
+def _print(text: str, exit_code: int) -> None:
+    """Print what a command answers; a code that says more than that stdout failed is kept.
+
+    Raises:
+        StorageFailed: When stdout can not be written, such as on a full disk, and the command ended with 0.
+    """
+    try:
+        typer.echo(text)
+    except OSError as error:
+        streams.give_up_stdout()
+        if exit_code == 0:
+            raise StorageFailed(
+                f"the command is done, but its answer can not be written to stdout: {error.strerror}",
+                slug="STDOUT",
+                remedy="free some space, or send stdout elsewhere, then run the same command again",
+            ) from error
 
 
 def _default(key: str) -> object:
