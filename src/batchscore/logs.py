@@ -57,12 +57,7 @@ class Logger:
             line["exception"] = "".join(traceback.format_exception(*error)).rstrip("\n")
         line["timestamp"] = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         render: Callable[[dict[str, Any]], str] = _sink["render"] or _as_json
-        text = render(line | {"event": event}) + "\n"
-        # A line that can not be written is lost: logs do not end a run or a worker.
-        with suppress(OSError, ValueError):
-            if sys.stderr is not None:
-                sys.stderr.write(text)
-                sys.stderr.flush()
+        _write(render(line | {"event": event}) + "\n")
 
 
 def configure(log_format: LogFormat | None = None, *, level: int = logging.INFO) -> None:
@@ -116,6 +111,17 @@ class _Bridge(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write it as a line of ours."""
         Logger(record.name).log(record.levelno, record.getMessage(), exc_info=record.exc_info)
+
+
+def _write(text: str) -> None:
+    """Write to the stderr of this moment, before which a progress bar may have put itself.
+
+    A line that can not be written is lost: logs do not end a run or a worker.
+    """
+    if sys.stderr is not None:
+        with suppress(OSError, ValueError):
+            sys.stderr.write(text)
+            sys.stderr.flush()
 
 
 def _as_json(line: dict[str, Any]) -> str:

@@ -123,8 +123,9 @@ def shown_progress() -> Iterator[Progress]:
             console=Console(stderr=True),
             transient=True,
         ) as bar:
-            task = bar.add_task("scoring", total=None)
-            yield lambda done, total: bar.update(task, completed=done, total=total)
+            # Not seen before there is something to count: until then snapshot and model are checked.
+            task = bar.add_task("scoring", total=None, visible=False)
+            yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
         return
     tenth = 0
 
