@@ -91,6 +91,16 @@ def test_asking_for_help_loads_no_data_stack(arguments):
     assert sorted(set(loaded) & set(HEAVY)) == []
 
 
+def test_what_the_image_is_made_of_reaches_its_build():
+    """Whatever the Dockerfile copies from the project is let through by .dockerignore."""
+    copies = re.findall(r"^COPY (?!--from)(.+) \S+$", (ROOT / "docker/Dockerfile").read_text(), flags=re.MULTILINE)
+    wanted = {name for copy in copies for name in copy.split()}
+    let_through = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+
+    assert {"src", "hatch_build.py"} <= wanted
+    assert wanted <= let_through
+
+
 def test_imports_point_down():
     """The contracts in pyproject.toml are kept."""
     command = [
