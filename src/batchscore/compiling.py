@@ -55,7 +55,7 @@ def compile_now(config: RunConfig, options: ModelOptions, schema: FeatureSchema)
         NotCompilable: When it does not compile.
     """
     from batchscore.model.compiled import proof_of
-    from batchscore.model.compiling import compile_model
+    from batchscore.model.compiled.making import compile_model
 
     made = find_compiled(config, options, schema, versions()).made
     loaded = model.load_artifact(options, schema, read=sources.read)
@@ -93,7 +93,7 @@ def compile_after(checked: Checked) -> None:
 
 def main() -> None:
     """Compile what stdin asks for and keep it in the output root: the process that `compile_after` starts."""
-    from batchscore.model.compiling import NotCompilable
+    from batchscore.model.compiled.making import NotCompilable
 
     asked = json.load(sys.stdin)
     config = RunConfig.model_validate_json(json.dumps(asked["config"]))

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from small_world import CONFIG, DAY, MODEL, World
 
-from batchscore.model.plain import pack, unpack
+from batchscore.model.compiled.plain import pack, unpack
 from batchscore.store import seal
 
 DEAR = ("sklearn", "scipy", "pandas", "distributed", "joblib", "kr8s", "stamina")

@@ -38,12 +38,20 @@ from test_native import preparations, strange
 from batchscore import infer, model
 from batchscore.blocks import frame
 from batchscore.errors import ModelError
-from batchscore.model import plain
-from batchscore.model.compiled import CompiledFile, CompiledModel, NotUsable, made_of, name_of, proof_of, read_compiled
-from batchscore.model.compiling import NotCompilable, compile_model
+from batchscore.model.compiled import (
+    CompiledFile,
+    CompiledModel,
+    NotUsable,
+    made_of,
+    name_of,
+    plain,
+    proof_of,
+    read_compiled,
+)
+from batchscore.model.compiled.making import NotCompilable, compile_model
+from batchscore.model.compiled.ways import Candidate
 from batchscore.model.estimator import as_model
 from batchscore.model.native import natively
-from batchscore.model.ways import Candidate
 from batchscore.schema import FeatureSchema
 
 BLOCK = 512
@@ -230,7 +238,7 @@ def test_what_is_not_known_does_not_compile(last: Any, why: str) -> None:
 def test_one_different_bit_does_not_compile(monkeypatch: pytest.MonkeyPatch) -> None:
     """The proof decides: a last step that is off by one bit is found by the samples."""
     original, made, _ = one()
-    from batchscore.model.linear import Linear
+    from batchscore.model.final.linear import Linear
 
     predict = Linear.predict
     monkeypatch.setattr(Linear, "predict", lambda self, matrix: np.nextafter(predict(self, matrix), 2.0))

@@ -17,8 +17,8 @@ from made_models import MIXED_KINDS, dumped, fitted
 from skl2onnx import to_onnx
 
 from batchscore.errors import ModelError
-from batchscore.model import archive, unfold
 from batchscore.model.inspect import inspect
+from batchscore.model.pickles import archive, unfold
 from batchscore.model.trust import needs_review
 
 

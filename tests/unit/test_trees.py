@@ -25,11 +25,10 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTre
 from batchscore.errors import ModelError
 from batchscore.kernel import compiled, without
 from batchscore.kernel import forest as forests
-from batchscore.model import engine
-from batchscore.model.engine import differing, engined, proven
 from batchscore.model.estimator import EstimatorModel, as_model
-from batchscore.model.final import from_plain, read_final
-from batchscore.model.trees import Trees
+from batchscore.model.final import engine, from_plain, read_final
+from batchscore.model.final.engine import differing, engined, proven
+from batchscore.model.final.trees import Trees
 from batchscore.schema import Feature, FeatureSchema
 
 COLUMNS = 5

@@ -43,7 +43,7 @@ def model_inspect(path: str) -> Answer:
 
 def model_compile(config_files: Sequence[str], given_date: str | None, output: str | None) -> Answer:
     """Compile a model, prove it, write it, and tell how to pin it."""
-    from batchscore.model.compiling import NotCompilable
+    from batchscore.model.compiled.making import NotCompilable
 
     config = load_config(config_files)
     if given_date is None and not isinstance(config.model, model.ModelOptions):

@@ -17,6 +17,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from batchscore.errors import ModelError
+from batchscore.model.compiled.ways import NOT_ASKED, Candidate, open_surely, take_way
 from batchscore.model.golden import check_golden, golden_sample
 from batchscore.model.options import (
     ClassLabel,
@@ -29,7 +30,6 @@ from batchscore.model.options import (
 )
 from batchscore.model.pinned import Read, read_pinned, refuse_latest_link
 from batchscore.model.ref import ModelRef
-from batchscore.model.ways import NOT_ASKED, Candidate, open_surely, take_way
 
 if TYPE_CHECKING:
     import numpy as np

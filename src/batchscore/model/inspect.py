@@ -10,11 +10,11 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from batchscore.errors import ModelError
-from batchscore.model.archive import read_skops
-from batchscore.model.inert import Contents, read_pickle
-from batchscore.model.placeholders import Array, Damaged, Made, Pairs, array_values
+from batchscore.model.pickles.archive import read_skops
+from batchscore.model.pickles.inert import Contents, read_pickle
+from batchscore.model.pickles.placeholders import Array, Damaged, Made, Pairs, array_values
+from batchscore.model.pickles.unfold import decompressed
 from batchscore.model.trust import needs_review
-from batchscore.model.unfold import decompressed
 
 _DEPTH = 40
 _NODES = 400

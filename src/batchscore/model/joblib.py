@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from batchscore.model.estimator import EstimatorModel, as_model
 from batchscore.model.loading import load_guarded, other_version
 from batchscore.model.native import PreparedModel, natively
-from batchscore.model.placeholders import Damaged
-from batchscore.model.unfold import decompressed
+from batchscore.model.pickles.placeholders import Damaged
+from batchscore.model.pickles.unfold import decompressed
 
 if TYPE_CHECKING:
     from batchscore.model.options import ModelOptions

@@ -17,10 +17,10 @@ import numpy as np
 import pyarrow as pa
 
 from batchscore.model.calls import refusing
-from batchscore.model.engine import engined
+from batchscore.model.final.engine import engined
+from batchscore.model.final.unknown import UnknownStepError, kind_of
 from batchscore.model.preparation import Coded, Column, Preparation, Step
 from batchscore.model.proof import samples
-from batchscore.model.unknown import UnknownStepError, kind_of
 from batchscore.schema import Feature
 
 if TYPE_CHECKING:

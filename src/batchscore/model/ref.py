@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from batchscore.model.compiled.ways import Way
 from batchscore.model.options import ClassLabel, ModelOptions, Output, score_names
-from batchscore.model.ways import Way
 
 
 @dataclass(frozen=True, kw_only=True)

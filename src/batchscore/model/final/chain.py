@@ -10,8 +10,8 @@ import numpy as np
 
 from batchscore.model.final import Final, read_final
 from batchscore.model.final import from_plain as final_from
+from batchscore.model.final.unknown import UnknownStepError
 from batchscore.model.preparation import Step
-from batchscore.model.unknown import UnknownStepError
 
 if TYPE_CHECKING:
     from batchscore.model.final import Answer

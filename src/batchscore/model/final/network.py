@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from batchscore.kernel import sigmoid
-from batchscore.model.links import chosen, indices, refuse_not_finite
-from batchscore.model.unknown import UnknownStepError, kind_of
+from batchscore.model.final.links import chosen, indices, refuse_not_finite
+from batchscore.model.final.unknown import UnknownStepError, kind_of
 
 if TYPE_CHECKING:
     from batchscore.model.final import Answer

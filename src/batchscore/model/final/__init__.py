@@ -11,7 +11,7 @@ import importlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from batchscore.model.unknown import UnknownStepError, kind_of
+from batchscore.model.final.unknown import UnknownStepError, kind_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,23 +52,23 @@ _TREES = (
 _COMMITTEES = ("FrozenEstimator", "StackingClassifier", "StackingRegressor", "VotingClassifier", "VotingRegressor")
 
 READERS: Mapping[str, str] = {
-    **dict.fromkeys(_TREES, "batchscore.model.read_trees"),
-    **dict.fromkeys(_LINEAR, "batchscore.model.linear"),
-    **dict.fromkeys(_COMMITTEES, "batchscore.model.committee"),
-    "CalibratedClassifierCV": "batchscore.model.calibrated",
-    "Pipeline": "batchscore.model.chain",
-    "MLPClassifier": "batchscore.model.network",
-    "MLPRegressor": "batchscore.model.network",
+    **dict.fromkeys(_TREES, "batchscore.model.final.read_trees"),
+    **dict.fromkeys(_LINEAR, "batchscore.model.final.linear"),
+    **dict.fromkeys(_COMMITTEES, "batchscore.model.final.committee"),
+    "CalibratedClassifierCV": "batchscore.model.final.calibrated",
+    "Pipeline": "batchscore.model.final.chain",
+    "MLPClassifier": "batchscore.model.final.network",
+    "MLPRegressor": "batchscore.model.final.network",
 }
 """The module that reads each class of scikit-learn: its `read(estimator, output, classes, positive)` gives a `Final`."""
 KINDS: Mapping[str, str] = {
-    "chain": "batchscore.model.chain",
-    "calibrated": "batchscore.model.calibrated",
-    "linear": "batchscore.model.linear",
-    "network": "batchscore.model.network",
-    "trees": "batchscore.model.trees",
-    "stacking": "batchscore.model.committee",
-    "voting": "batchscore.model.committee",
+    "chain": "batchscore.model.final.chain",
+    "calibrated": "batchscore.model.final.calibrated",
+    "linear": "batchscore.model.final.linear",
+    "network": "batchscore.model.final.network",
+    "trees": "batchscore.model.final.trees",
+    "stacking": "batchscore.model.final.committee",
+    "voting": "batchscore.model.final.committee",
 }
 """The module that makes each kind of plain data a `Final` again: its `from_plain`; the kind stands under `kind`."""
 

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
-from batchscore.model.placeholders import Damaged
+from batchscore.model.pickles.placeholders import Damaged
 
 MAX_BYTES = 8 << 30
 """A compressed file that unfolds to more is no model."""

@@ -10,8 +10,8 @@ import numpy as np
 
 from batchscore.model.final import Final, read_final
 from batchscore.model.final import from_plain as final_from
-from batchscore.model.links import chosen, indices
-from batchscore.model.unknown import UnknownStepError, kind_of
+from batchscore.model.final.links import chosen, indices
+from batchscore.model.final.unknown import UnknownStepError, kind_of
 
 if TYPE_CHECKING:
     from batchscore.model.final import Answer

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from batchscore.model.inert import Contents
-from batchscore.model.placeholders import Array, Damaged, Made, Name, Pairs
-from batchscore.model.unfold import MAX_BYTES
+from batchscore.model.pickles.inert import Contents
+from batchscore.model.pickles.placeholders import Array, Damaged, Made, Name, Pairs
+from batchscore.model.pickles.unfold import MAX_BYTES
 
 SCHEMA_BYTES = 256 << 20
 """A skops file with a larger schema.json is no model."""

@@ -14,7 +14,16 @@ from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from batchscore.model.placeholders import Array, Damaged, Made, Name, Pairs, array_values, dtype_of, plain_values
+from batchscore.model.pickles.placeholders import (
+    Array,
+    Damaged,
+    Made,
+    Name,
+    Pairs,
+    array_values,
+    dtype_of,
+    plain_values,
+)
 
 _WRAPPER = "joblib.numpy_pickle.NumpyArrayWrapper"
 

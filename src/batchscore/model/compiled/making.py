@@ -16,14 +16,14 @@ import numpy as np
 
 from batchscore.errors import ModelError
 from batchscore.model.compiled import CompiledModel, NotUsable, read_compiled, to_bytes
-from batchscore.model.engine import differing
+from batchscore.model.compiled.tabulated import NotTabulable, Tabulated, tabulated
 from batchscore.model.estimator import EstimatorModel
 from batchscore.model.final import read_final
+from batchscore.model.final.engine import differing
+from batchscore.model.final.unknown import UnknownStepError
 from batchscore.model.native import PreparedModel
 from batchscore.model.preparation import Coded, Column, Preparation
 from batchscore.model.proof import samples
-from batchscore.model.tabulated import NotTabulable, Tabulated, tabulated
-from batchscore.model.unknown import UnknownStepError
 
 if TYPE_CHECKING:
     import pyarrow as pa

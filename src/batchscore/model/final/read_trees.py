@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from batchscore.kernel import Forest
-from batchscore.model.trees import End, Trees
-from batchscore.model.unknown import UnknownStepError, kind_of
+from batchscore.model.final.trees import End, Trees
+from batchscore.model.final.unknown import UnknownStepError, kind_of
 
 
 def read(estimator: Any, output: str, classes: Sequence[Any], positive: int | None) -> Trees:

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from batchscore.kernel import compiled
 from batchscore.model.calls import limit_threads, refusing, use_one_thread
+from batchscore.model.compiled.plain import DamagedFile, pack, unpack
+from batchscore.model.compiled.tabulated import Tabulated, tabulated_from
 from batchscore.model.final import Final, from_plain
-from batchscore.model.plain import DamagedFile, pack, unpack
 from batchscore.model.preparation import Column, Preparation, Step
-from batchscore.model.tabulated import Tabulated, tabulated_from
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,8 +12,8 @@ import numpy as np
 from batchscore.errors import ModelError
 from batchscore.kernel import compiled
 from batchscore.model.final import Final, read_final
-from batchscore.model.telling import matrices
-from batchscore.model.unknown import UnknownStepError, kind_of
+from batchscore.model.final.telling import matrices
+from batchscore.model.final.unknown import UnknownStepError, kind_of
 
 if TYPE_CHECKING:
     from batchscore.model.estimator import EstimatorModel

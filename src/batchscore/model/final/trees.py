@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from batchscore.kernel import Forest, sigmoid
-from batchscore.model.telling import at_splits
+from batchscore.model.final.telling import at_splits
 
 End = Literal[
     "sum", "mean", "exp", "sigmoid", "half-sigmoid", "softmax", "above", "not-below", "largest", "mean-largest"
