@@ -34,7 +34,7 @@ from sklearn.preprocessing import (
 from batchscore import infer
 from batchscore.blocks import frame
 from batchscore.errors import ModelError
-from batchscore.model import native
+from batchscore.model import steps
 from batchscore.model.estimator import EstimatorModel, as_model
 from batchscore.model.native import PreparedModel, natively
 from batchscore.model.preparation import Step
@@ -212,7 +212,7 @@ def test_twin_that_rounds_otherwise_falls_back(monkeypatch: pytest.MonkeyPatch) 
         for at, column in enumerate(given):
             yield column.then(Step("subtract", float(step.mean_[at])), Step("multiply", 1 / float(step.scale_[at])))
 
-    monkeypatch.setattr(native, "_NUMERIC", {**native._NUMERIC, "StandardScaler": inverse})
+    monkeypatch.setattr(steps, "_NUMERIC", {**steps._NUMERIC, "StandardScaler": inverse})
     made = natively(whole([columns((StandardScaler(), ("count", "ratio"))), LogisticRegression()]))
 
     assert isinstance(made, EstimatorModel)

@@ -58,7 +58,7 @@ def from_plain(plain: Mapping[str, Any]) -> Chain:
 
 def read(estimator: Any, output: Answer, classes: Sequence[Any], positive: int | None) -> Chain:
     """Read a fitted estimator off: `read_final`."""
-    from batchscore.model.native import matrix_columns
+    from batchscore.model.steps import matrix_columns
 
     steps = [step for _, step in estimator.steps]
     columns = matrix_columns(steps[:-1], int(estimator.n_features_in_))
