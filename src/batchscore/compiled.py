@@ -43,7 +43,7 @@ def find_compiled(
     if record is None:
         return Candidate(made=made, file=None, why=NOT_YET, untried=True)
     if "model_sha256" not in record:
-        return Candidate(made=made, file=None, why=f"the model does not compile: {record['why']}")
+        return Candidate(made=made, file=None, why=f"the model was not compiled: {record['why']}")
     digest = record["model_sha256"]
     return Candidate(
         made=made, file=CompiledFile(path=store.compiled_path(name_of(made), digest), sha256=digest), why=""

@@ -72,8 +72,11 @@ def compile_after(checked: Checked) -> None:
     if not checked.model.way.untried:
         return
     config = checked.config.model_dump(mode="json", by_alias=True)
-    _log.info("compiling the model for later runs", model_sha256=checked.model.sha256[:12])
     try:
+        # Noted first: a process that takes too long, or too much memory, would do so every night.
+        if not _begin(checked):
+            return
+        _log.info("compiling the model for later runs", model_sha256=checked.model.sha256[:12])
         done = subprocess.run(
             [sys.executable, "-m", "batchscore.compiling"],
             input=json.dumps({"config": config, "date": checked.day.isoformat()}).encode(),
@@ -81,7 +84,7 @@ def compile_after(checked: Checked) -> None:
             timeout=WAIT_SECONDS,
             check=False,
         )
-    # A signal too: the date is published, and what is left undone here the next run does.
+    # A signal too: the date is published, and nothing is left undone that decides a bit.
     except (OSError, subprocess.SubprocessError, BatchscoreError) as error:
         _log.warning("the model was not compiled", error=type(error).__name__)
         return
@@ -89,6 +92,12 @@ def compile_after(checked: Checked) -> None:
         _log.warning("the model was not compiled", exit_code=done.returncode)
     else:
         _log.info("model compiled", result=done.stdout.decode(errors="replace").strip())
+
+
+def _begin(checked: Checked) -> bool:
+    config = checked.config
+    made = find_compiled(config, checked.model.options, checked.schema, versions()).made
+    return open_store(config.output.path, config.output.mode).begin_compiling(name_of(made))
 
 
 def main() -> None:

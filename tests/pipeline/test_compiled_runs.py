@@ -170,7 +170,28 @@ def test_what_does_not_compile_is_tried_once(world: World) -> None:
     forget_day(world)
     assert world.run().code == 0
 
-    assert way(world)["why"].startswith("the compiled model is not there: the model does not compile: ")
+    assert way(world)["why"].startswith("the compiled model is not there: the model was not compiled: ")
+
+
+HURRIED = f"""
+from batchscore import compiling
+compiling.WAIT_SECONDS = 0.01
+from batchscore.cli.command import app
+app(["run", "-q", "--config", "{CONFIG}", "--date", "{DAY}"], standalone_mode=False)
+"""
+"""A run that has no time to wait for the compiler."""
+
+
+def test_a_compiler_that_takes_too_long_is_waited_for_once(world: World) -> None:
+    """The date is published all the same, and later runs say why there is no compiled model instead of waiting again."""
+    world.configure(model__compiled=None)
+    done = subprocess.run([sys.executable, "-c", HURRIED], cwd=world.root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "the model was not compiled" in done.stderr
+    forget_day(world)
+    assert world.run().code == 0
+
+    assert "a first try has not ended, or was stopped or killed" in way(world)["why"]
 
 
 def fit_dense(model: Any) -> Any:

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from batchscore.errors import ConfigError
 from batchscore.plan import Plan
-from batchscore.store import clean, commits, held, layout, lease, publish, read, settle, verify
+from batchscore.store import clean, commits, held, layout, lease, probe, publish, read, settle, verify
 from batchscore.store.clean import Garbage
 from batchscore.store.commits import Commit
 from batchscore.store.files import FileRoot
@@ -161,7 +161,13 @@ class Store:
         try:
             return read_sealed(self.root, layout.compiled(name))[0]
         except FileNotFoundError:
-            return None
+            note = layout.compiling(name)
+            why = f"a first try has not ended, or was stopped or killed ({self.root.shown(note)} notes it)"
+            return {"why": why} if probe.is_there(self.root, note) else None
+
+    def begin_compiling(self, name: str) -> bool:
+        """Note that a model is being compiled, so that it is tried once whatever becomes of that; False when it was."""
+        return probe.creates(self.root, layout.compiling(name), b"begun\n")
 
     def compiled_path(self, name: str, sha256: str) -> str:
         """Return where a compiled model of this name and digest lies."""

@@ -69,6 +69,11 @@ def compiled(name: str, sha256: str = "") -> str:
     return f"{COMPILED}/{name}-{sha256[:16]}.compiled" if sha256 else f"{COMPILED}/{name}.json"
 
 
+def compiling(name: str) -> str:
+    """Return the key of the note that somebody has begun to compile a model."""
+    return f"{COMPILED}/{name}.begun"
+
+
 def work(date: str, plan_id: str) -> str:
     """Return the folder of a plan's finished partitions."""
     return f"{WORK}/{checked_date(date)}/{plan_id}"
