@@ -89,12 +89,28 @@ def load_config(paths: Sequence[str], overrides: Sequence[str] = ()) -> RunConfi
     Raises:
         ConfigError: With every violation, by the key's path.
     """
+    given = [(path, _read(path)) for path in paths]
+    given += [(f"--set {text.partition('=')[0]}", _override(text)) for text in overrides]
     content: dict[str, Any] = {}
-    for path in paths:
-        content = _merged(content, _read(path))
-    for text in overrides:
-        content = _merged(content, _override(text))
-    return parse_section(RunConfig, content, source=" + ".join(paths) if paths else "the configuration")
+    for _, part in given:
+        content = _merged(content, part)
+    return parse_section(
+        RunConfig,
+        content,
+        source=" + ".join(paths) if paths else "the configuration",
+        origin=lambda keys: next((name for name, part in reversed(given) if _decides(part, keys)), None),
+    )
+
+
+def _decides(content: object, keys: Sequence[str]) -> bool:
+    """Whether a file or an override holds a key, or a value in the place of the sections above it."""
+    for key in keys:
+        if not isinstance(content, Mapping):
+            return True
+        if key not in content:
+            return False
+        content = content[key]
+    return True
 
 
 def deciding_keys(config: RunConfig, model: ModelOptions) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from batchscore.cli.command import Date, OptionalDate, Revision, command
+from batchscore.cli.command import Date, Revision, command
 from batchscore.text import Answer, Given
 
 
@@ -78,8 +78,8 @@ def why(
 @command()
 def report(
     given: Given,
-    date: OptionalDate = None,
-    history: Annotated[bool, typer.Option("--history", help="The last 60 dates instead of one.")] = False,
+    date: Annotated[str | None, typer.Option("--date", "-d", help="The published date to report on.")] = None,
+    history: Annotated[bool, typer.Option("--history", help="The last 60 dates, instead of one.")] = False,
     output: Annotated[str | None, typer.Option("--output", "-o", help="The file to write.")] = None,
     runbooks: Annotated[
         str, typer.Option("--runbooks", help="Where the links to the runbooks lead: a folder or an address.")
