@@ -29,6 +29,10 @@ NAME = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 """What a pipeline or an environment may be called: it stands in outputs, metrics, logs and Kubernetes names."""
 
 
+_NULLS = ("", "~", "null", "Null", "NULL")
+"""How YAML writes null."""
+
+
 class RunConfig(Section):
     """All that a user can say about a pipeline."""
 
@@ -85,12 +89,28 @@ def load_config(paths: Sequence[str], overrides: Sequence[str] = ()) -> RunConfi
     Raises:
         ConfigError: With every violation, by the key's path.
     """
+    given = [(path, _read(path)) for path in paths]
+    given += [(f"--set {text.partition('=')[0]}", _override(text)) for text in overrides]
     content: dict[str, Any] = {}
-    for path in paths:
-        content = _merged(content, _read(path))
-    for text in overrides:
-        content = _merged(content, _override(text))
-    return parse_section(RunConfig, content, source=" + ".join(paths) if paths else "the configuration")
+    for _, part in given:
+        content = _merged(content, part)
+    return parse_section(
+        RunConfig,
+        content,
+        source=" + ".join(paths) if paths else "the configuration",
+        origin=lambda keys: next((name for name, part in reversed(given) if _decides(part, keys)), None),
+    )
+
+
+def _decides(content: object, keys: Sequence[str]) -> bool:
+    """Whether a file or an override holds a key, or a value in the place of the sections above it."""
+    for key in keys:
+        if not isinstance(content, Mapping):
+            return True
+        if key not in content:
+            return False
+        content = content[key]
+    return True
 
 
 def deciding_keys(config: RunConfig, model: ModelOptions) -> dict[str, Any]:
@@ -154,16 +174,20 @@ def _override(text: str) -> dict[str, Any]:
             slug="SET",
             remedy="such as postprocess.threshold=0.8",
         )
-    content: Any = value if _is_text(RunConfig, keys) else parse_yaml(value, source=f"--set {path}")
+    kinds = _kinds(RunConfig, keys)
+    is_text = str in kinds and not (type(None) in kinds and value.strip() in _NULLS)
+    content: Any = value if is_text else parse_yaml(value, source=f"--set {path}")
     for key in reversed(keys):
         content = {key: content}
     return dict(content)
 
 
-def _is_text(model: type[BaseModel], keys: Sequence[str]) -> bool:
+def _kinds(model: type[BaseModel], keys: Sequence[str]) -> set[object]:
+    """Return what a key takes when that is text, or text or null; nothing for any other key."""
     field = next((f for name, f in model.model_fields.items() if (f.alias or name) == keys[0]), None)
     if field is None:
-        return False
+        return set()
     if len(keys) > 1:
-        return any(_is_text(section, keys[1:]) for section in sections_of(field.annotation))
-    return field.annotation is str or set(get_args(field.annotation)) == {str, type(None)}
+        return set().union(*(_kinds(section, keys[1:]) for section in sections_of(field.annotation)))
+    kinds: set[object] = {field.annotation} if field.annotation is str else set(get_args(field.annotation))
+    return kinds if kinds <= {str, type(None)} else set()

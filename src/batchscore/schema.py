@@ -47,7 +47,7 @@ class Feature(Section):
     nullable: bool = False
     """Whether nulls are allowed."""
     finite: bool = True
-    """Whether NaN and infinities are bad; only for floats."""
+    """Whether NaN and infinities are bad, in floats; a NaN is no null."""
     min: int | float | str | None = None
     """The smallest value that is allowed, in the column's type (dates as ISO text)."""
     max: int | float | str | None = None
@@ -118,7 +118,8 @@ def read_schema(content: bytes, *, source: str) -> FeatureSchema:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{source} is not UTF-8 text", slug="ENCODING", remedy="save the file as UTF-8") from error
-    return parse_section(FeatureSchema, parse_yaml(text, source=source), source=source)
+    content = parse_yaml(text, source=source)
+    return parse_section(FeatureSchema, content, source=source, reference="config/reference.schema.yaml")
 
 
 def is_lossless(given: str, wanted: str) -> bool:

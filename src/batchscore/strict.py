@@ -7,7 +7,10 @@ here duplicate keys are errors, and strict types turn the other traps into error
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, TypeVar, get_args
 
 import yaml
@@ -89,13 +92,22 @@ def _yaml_fact(error: Exception) -> str:
     return f"line {mark.line + 1}, column {mark.column + 1}: {' '.join(str(error.problem).split())}"
 
 
-def parse_section(model: type[SectionT], content: Any, *, source: str) -> SectionT:
+def parse_section(
+    model: type[SectionT],
+    content: Any,
+    *,
+    source: str,
+    origin: Callable[[Sequence[str]], str | None] = lambda _: None,
+    reference: str = "config/reference.yaml",
+) -> SectionT:
     """Check `content` against `model`.
 
     Args:
         model: The section's class.
         content: What `parse_yaml` returned.
         source: The file's name, for the message.
+        origin: Which of several files, or which option, a key's value is from; None when none of them alone.
+        reference: The file that explains every key, for the remedy.
 
     Raises:
         ConfigError: With every violation, each by its key's path, the fact, and the nearest right name.
@@ -104,12 +116,15 @@ def parse_section(model: type[SectionT], content: Any, *, source: str) -> Sectio
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        problems = [_explain(model, item) for item in error.errors(include_url=False)]
+        problems = _problems(model, error.errors(include_url=False))
+        told = [(origin(problem.keys) or source, problem.text) for problem in problems]
         raise ConfigError(
-            f"{source}: " + "; ".join(text for text, _ in problems),
-            slug=problems[0][1],
-            remedy="`batchscore validate` checks the file again; every key is explained in config/reference.yaml",
-            keys=[key_path(item["loc"]) for item in error.errors(include_url=False)],
+            "; ".join(
+                f"{where}: {'; '.join(text for _, text in of)}" for where, of in groupby(told, key=itemgetter(0))
+            ),
+            slug=problems[0].slug,
+            remedy=f"`batchscore validate` checks it again; every key is explained in {reference}",
+            keys=[".".join(problem.keys) for problem in problems],
         ) from None
 
 
@@ -144,24 +159,75 @@ def sections_of(annotation: Any) -> list[type[BaseModel]]:
     return [section for inner in get_args(annotation) for section in sections_of(inner)]
 
 
-def key_path(location: Iterable[object]) -> str:
-    """Return the dotted path of a key; the tags that tell the forms of a section apart are left out."""
-    return ".".join(str(part) for part in location if not str(part).startswith(TAG))
+def _keys(location: Iterable[object]) -> list[str]:
+    """Return a key's path without what tells the forms of a section or of a value apart, such as `tuple[str, ...]`."""
+    parts = [str(part) for part in location if not (str(part).startswith(TAG) or "[" in str(part))]
+    return parts[:-1] if parts and parts[-1] in ("bool", "int", "float", "str") else parts
 
 
-def _explain(model: type[BaseModel], item: Any) -> tuple[str, str]:
-    path = key_path(item["loc"])
-    if item["type"] == "extra_forbidden":
-        return f"unknown key '{path}'{_nearest(model, path)}", "UNKNOWN-KEY"
-    if item["type"] == "missing":
-        return f"the key '{path}' is missing", "MISSING-KEY"
-    given, kind = item["input"], item["type"]
-    fact = item["msg"].removeprefix("Value error, ").removeprefix("Input ").removeprefix("String ")
-    if kind in ("model_type", "model_attributes_type", "dict_type"):
-        fact = "must hold keys of its own"
-    quoted = "" if isinstance(given, Mapping | list) or _may_be_secret(given) else f" (it is {given!r}, {_kind(given)})"
+@dataclass(frozen=True, kw_only=True)
+class _Problem:
+    """What is wrong with one key."""
+
+    keys: Sequence[str]
+    """The key's path."""
+    text: str
+    """The sentence."""
+    slug: str
+    """What kind of problem it is."""
+
+
+def _problems(model: type[BaseModel], found: Sequence[Any]) -> list[_Problem]:
+    """Return one problem for each key: the forms that a value fails to have are one, and so is a list of bad items."""
+    paths = [_keys(item["loc"]) for item in found]
+    of_keys: dict[tuple[str, ...], list[Any]] = {}
+    for keys, item in zip(paths, found, strict=True):
+        # Bad items do not count as items: a list of them would also be told to be empty.
+        if item["type"] != "too_short" or not any(
+            len(other) > len(keys) and other[: len(keys)] == keys for other in paths
+        ):
+            of_keys.setdefault(tuple(keys), []).append(item)
+    return [_explain(model, keys, items) for keys, items in of_keys.items()]
+
+
+def _explain(model: type[BaseModel], keys: Sequence[str], items: Sequence[Any]) -> _Problem:
+    path, first = ".".join(keys), items[0]
+    if first["type"] == "extra_forbidden":
+        return _Problem(keys=keys, text=f"unknown key '{path}'{_nearest(model, path)}", slug="UNKNOWN-KEY")
+    if first["type"] == "missing":
+        return _Problem(keys=keys, text=f"the key '{path}' is missing", slug="MISSING-KEY")
+    facts = dict.fromkeys(_fact(item) for item in items)
+    fact = " or ".join([*facts][:1] + [fact.removeprefix("should be ") for fact in [*facts][1:]])
     named = f"the key '{path}' " if path else ""
-    return f"{named}{fact}{quoted}{_text_hint(kind, given)}", "VALUE" if kind == "value_error" else "TYPE"
+    text = f"{named}{fact}{_quoted(first['type'], first['input'])}{_text_hint(first['type'], first['input'])}"
+    return _Problem(keys=keys, text=text, slug="VALUE" if first["type"] == "value_error" else "TYPE")
+
+
+def _fact(item: Mapping[str, Any]) -> str:
+    kind, context = item["type"], item.get("ctx", {})
+    tag = str(context.get("discriminator")).strip("'")
+    told = {
+        "model_type": "must hold keys of its own",
+        "model_attributes_type": "must hold keys of its own",
+        "dict_type": "must hold keys of its own",
+        "tuple_type": "should be a list",
+        "too_short": "is a list without an item",
+        "union_tag_invalid": f"has the {tag} '{context.get('tag')}', which is none of {context.get('expected_tags')}",
+        "union_tag_not_found": f"lacks its {tag}",
+    }
+    message = str(item["msg"])
+    for prefix in ("Value error, ", "Input ", "String "):
+        message = message.removeprefix(prefix)
+    return told.get(kind, message)
+
+
+def _quoted(kind: str, given: object) -> str:
+    """Say what a value is, unless it is long or may be a secret."""
+    if isinstance(given, Mapping | list | tuple):
+        return f" (it is {_kind(given)})" if kind in ("string_type", "int_type", "float_type", "bool_type") else ""
+    if given is None:
+        return " (it is null)"
+    return "" if _may_be_secret(given) else f" (it is {given!r}, {_kind(given)})"
 
 
 def _may_be_secret(given: object) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,22 @@ class Answer:
     """For a machine: plain data."""
     exit_code: int = 0
     """The process exit code."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """What the command line says of the configuration."""
+
+    files: Sequence[str]
+    """The configuration files, in order."""
+    overrides: Sequence[str] = ()
+    """The `--set` texts, in order."""
+
+    @property
+    def typed(self) -> str:
+        """The options as they are typed into a shell, so that another command sees the same configuration."""
+        named = [("--config", self.files), ("--set", self.overrides)]
+        return shlex.join(word for name, values in named for value in values for word in (name, value))
 
 
 def table(rows: Iterable[Sequence[object]], header: Sequence[str] = ()) -> list[str]:
@@ -98,7 +115,7 @@ def _is_number(text: str) -> bool:
 
 
 def run_text(
-    config_files: Sequence[str],
+    given: Given,
     commit: Mapping[str, Any],
     summary: Mapping[str, Any],
     metadata: Mapping[str, Any],
@@ -107,13 +124,12 @@ def run_text(
     """Tell of one published run.
 
     Args:
-        config_files: The configuration files, for the commands to type next.
+        given: What names the configuration, for the commands to type next.
         commit: number, by and reason of the commit.
         summary: The content of summary_metrics.json.
         metadata: The content of metadata.json.
         where: The path that readers open.
     """
-    config = " ".join(f"--config {path}" for path in config_files)
     day = summary["date"]
     lines = [
         f"{metadata['pipeline']} ({metadata['environment']}), {day}, revision {commit['number']}",
@@ -127,7 +143,10 @@ def run_text(
         ),
         *indented(
             pairs(
-                [("next", f"batchscore verify {config} --date {day}"), ("", f"batchscore replay {config} --date {day}")]
+                [
+                    ("next", f"batchscore verify {given.typed} --date {day}"),
+                    ("", f"batchscore replay {given.typed} --date {day}"),
+                ]
             )
         ),
     ]

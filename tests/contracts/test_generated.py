@@ -8,12 +8,20 @@ import yaml
 
 from batchscore.config import RunConfig, load_config
 from batchscore.errors import EXIT_CODES, ConfigError
+from batchscore.schema import Feature, FeatureSchema, read_schema
 from batchscore.strict import key_paths
 from tools.docs import ROOT, generated
 from tools.docs.config_schema import schema
 from tools.docs.docstrings import field_docs, sections_below
 
-FILES = ("config/reference.yaml", "config/schema.json", "docs/commands.md", "docs/exit-codes.md", "docs/metrics.md")
+FILES = (
+    "config/reference.schema.yaml",
+    "config/reference.yaml",
+    "config/schema.json",
+    "docs/commands.md",
+    "docs/exit-codes.md",
+    "docs/metrics.md",
+)
 ENVIRONMENTS = ("dev", "staging", "prod")
 
 
@@ -51,6 +59,17 @@ def test_every_key_has_a_docstring():
     ]
 
     assert nameless == []
+
+
+def test_the_reference_of_the_feature_schema_is_one():
+    """It reads as a schema whose keys all stand there, each with its default."""
+    content = (ROOT / "config/reference.schema.yaml").read_bytes()
+    schema = read_schema(content, source="reference")
+    written = yaml.safe_load(content)
+
+    assert set(written) == set(FeatureSchema.model_fields)
+    assert written["features"][0] == Feature(name="dep_delay", dtype="int64").model_dump(mode="json")
+    assert schema.names == ("dep_delay",)
 
 
 def test_the_reference_names_every_key():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import stat
 
 import joblib
@@ -57,6 +58,30 @@ def test_a_day_is_planned_run_shown_verified_and_replayed(world):
     assert f"SAME {DAY}: 3 parts, byte for byte" in said["replay"].out
     assert "the same ids, predictions and flags" in said["diff"].out
     assert "nothing to do" in said["plan again"].out
+
+
+def test_what_to_type_next_is_about_the_same_run(world):
+    """The printed commands see the same configuration, `--set` and spaces in paths included, and every command takes it."""
+    over = world.path("over it all.yaml")
+    over.write_text("{output: {passthrough: [region]}}")
+    options = (*WITH, "--config", over.name, "--set", "output.path=other outputs")
+    ran = world("run", *options, "--date", DAY)
+    typed = [line.removeprefix("  next").strip() for line in ran.out.splitlines()[-2:]]
+    ended = [world(*shlex.split(command)[1:]) for command in typed]
+    others = [
+        world(*command, *options)
+        for command in (
+            ["show", "--date", DAY],
+            ["runs"],
+            ["diff", DAY, DAY],
+            ["metrics", "show", "--date", DAY],
+            ["gc"],
+        )
+    ]
+
+    assert [command.split()[:2] for command in typed] == [["batchscore", "verify"], ["batchscore", "replay"]]
+    assert [each.code for each in (ran, *ended, *others)] == [0] * 8, [each.err for each in (*ended, *others)]
+    assert not world.path(OUTPUTS).exists()
 
 
 def test_the_predictions_are_those_of_the_model(world):

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 def generated() -> dict[str, str]:
     """Return the text of every generated file by its path in the repository."""
     return {
+        "config/reference.schema.yaml": reference_config.schema_page(),
         "config/reference.yaml": reference_config.page(),
         "config/schema.json": config_schema(),
         "docs/commands.md": commands_page.page(),

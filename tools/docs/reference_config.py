@@ -1,4 +1,4 @@
-"""config/reference.yaml: every key with what it means, what it takes, and its default."""
+"""config/reference.yaml and reference.schema.yaml: every key with what it means, what it takes, and its default."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from batchscore.config import RunConfig
+from batchscore.schema import FeatureSchema
 from batchscore.strict import sections_of
 from tools.docs.config_schema import schema
 from tools.docs.docstrings import field_docs
@@ -25,8 +26,22 @@ HEAD = """\
 # Sections that are off by default stand below their key as comments.
 """
 
+SCHEMA_HEAD = """\
+# Every key of a feature schema: what it means, what it takes, its default.
+# Generated from the code by `make docs`, and itself a valid schema; keys marked "required" must be given.
+# Features stand in the order in which the model takes them; columns of the snapshot are found by name, in any order.
+# Text is text however the file encodes it (large, as a view, by a dictionary).
+# No other type is taken for the declared one but those in `allow`, whose every value fits:
+# narrower integers of either kind into wider signed ones, unsigned into wider unsigned ones, integers of up to 16 bits
+# into float32 and of up to 32 into float64, float32 into float64, bool into int8, date32 into timestamp[us].
+"""
+
 DIGEST = "0123456789abcdef" * 4
 EXAMPLES: Mapping[str, object] = {
+    "name": "flights",
+    "version": "1",
+    "features.name": "dep_delay",
+    "features.dtype": "int64",
     "pipeline": "flights",
     "snapshot.path": "data/batch/flights_{date:%Y_%m_%d}.parquet",
     "snapshot.id": "flight_id",
@@ -68,17 +83,27 @@ _WORDS = {
 
 
 def page() -> str:
-    """Return the whole file."""
-    return HEAD + "\n".join(_section(RunConfig, "", schema()["$defs"], off=False)) + "\n"
+    """Return the whole reference of the configuration."""
+    return _page(RunConfig, HEAD, schema())
+
+
+def schema_page() -> str:
+    """Return the whole reference of the feature schema."""
+    return _page(FeatureSchema, SCHEMA_HEAD, FeatureSchema.model_json_schema())
+
+
+def _page(root: type[BaseModel], head: str, content: Mapping[str, Any]) -> str:
+    definitions = {**content["$defs"], root.__name__: content}
+    return head + "\n".join(_section(root, "", definitions, off=False)) + "\n"
 
 
 def _section(section: type[BaseModel], path: str, definitions: Mapping[str, Any], *, off: bool) -> Iterator[str]:
     """Yield the lines of a section's keys, not indented; `off` when the section itself stands in a comment."""
     docs = field_docs(section)
-    fields = (schema() if section is RunConfig else definitions[section.__name__])["properties"]
+    fields = definitions[section.__name__]["properties"]
     for name, field in section.model_fields.items():
         key = field.alias or name
-        yield from [""] if section is RunConfig else []
+        yield from [""] if not path else []
         yield from _comment(docs[name], _takes(field, fields[key], definitions))
         yield from _key(key, field, f"{path}.{key}".lstrip("."), definitions, off=off)
 
@@ -87,12 +112,13 @@ def _key(key: str, field: FieldInfo, path: str, definitions: Mapping[str, Any], 
     """Yield the line of a key, and the lines of the sections inside it: in a comment when there are none by default."""
     forms = sections_of(field.annotation)
     default = EXAMPLES.get(path) if field.is_required() else field.get_default(call_default_factory=True)
-    there = bool(forms) and not _is_list(field) and (field.is_required() or isinstance(default, BaseModel))
+    several = _is_list(field) and (off or not field.is_required())
+    there = bool(forms) and not several and (field.is_required() or isinstance(default, BaseModel))
     yield f"{key}:" if forms and (there or off) else f"{key}: {_yaml(default or _only(field))}"
     for form in forms[:1] if there else forms:
         lines = list(_section(form, path, definitions, off=off or not there))
         lines = lines if len(forms) == 1 or there else [f"# {_first_line(form)}", *lines]
-        if _is_list(field) and not there:
+        if _is_list(field):
             lines = ["-", *(f"  {line}" for line in lines)]
         sign = "  " if there or off else "#   "
         yield from (f"{sign}{line}".rstrip() for line in lines)

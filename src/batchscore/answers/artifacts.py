@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import get_args
@@ -17,29 +16,29 @@ from batchscore.metrics import Outcome, Pusher, RunType
 from batchscore.reference import check_reference, fold_reference
 from batchscore.run import look_at_output
 from batchscore.telling import pusher_of
-from batchscore.text import Answer
+from batchscore.text import Answer, Given
 
 
-def metrics_show(config_files: Sequence[str], given_date: str) -> Answer:
+def metrics_show(given: Given, given_date: str) -> Answer:
     """Render what a published date pushes."""
-    published = look_at_output(load_config(config_files)).published(parse_day(given_date).isoformat())
+    published = look_at_output(load_config(given.files, given.overrides)).published(parse_day(given_date).isoformat())
     samples = metrics.samples(published.document("summary_metrics.json"), published.document("metadata.json"))
     rendered = metrics.render(samples)
     return Answer(text=rendered.rstrip("\n"), document={"date": given_date, "metrics": rendered})
 
 
-def metrics_push(config_files: Sequence[str], given_date: str) -> Answer:
+def metrics_push(given: Given, given_date: str) -> Answer:
     """Push a published date's metrics again, from its files alone."""
-    config = load_config(config_files)
+    config = load_config(given.files, given.overrides)
     published = look_at_output(config).published(parse_day(given_date).isoformat())
     summary, metadata = published.document("summary_metrics.json"), published.document("metadata.json")
     pusher = _pusher(config, metadata["run_type"])
     return _pushed(pusher.success(summary, metadata), f"the metrics of {given_date}")
 
 
-def metrics_forget(config_files: Sequence[str], run_type: str) -> Answer:
+def metrics_forget(given: Given, run_type: str) -> Answer:
     """Have the Pushgateway forget a group, or all of a pipeline's."""
-    config = load_config(config_files)
+    config = load_config(given.files, given.overrides)
     groups = get_args(RunType) if run_type == "all" else (parse_run_type(run_type),)
     told = {group: _pushed(_pusher(config, group).forget(), f"the group of {group} runs") for group in groups}
     if len(told) == 1:
@@ -48,11 +47,9 @@ def metrics_forget(config_files: Sequence[str], run_type: str) -> Answer:
     return Answer(text="\n".join(answer.text for answer in told.values()), document=document)
 
 
-def reference_create(
-    config_files: Sequence[str], first: str, last: str, *, name: str, version: str, output: str
-) -> Answer:
+def reference_create(given: Given, first: str, last: str, *, name: str, version: str, output: str) -> Answer:
     """Fold published summaries into a reference and write it."""
-    config = load_config(config_files)
+    config = load_config(given.files, given.overrides)
     store = look_at_output(config)
     begin, end = parse_day(first).isoformat(), parse_day(last).isoformat()
     dates = [day for day in store.dates() if begin <= day <= end]

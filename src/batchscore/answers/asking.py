@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import secrets
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -21,7 +21,7 @@ from batchscore.logs import logger
 from batchscore.metrics import RunType
 from batchscore.publication import Request
 from batchscore.store import Commit, Store, holder
-from batchscore.text import Answer
+from batchscore.text import Answer, Given
 
 FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2999, 12, 31)
 """Dates that can be scored: schedules and baselines look some years to both sides, and the calendar has ends."""
@@ -147,14 +147,14 @@ def login() -> str:
         return "unknown"
 
 
-def published_answer(config_files: Sequence[str], config: RunConfig, store: Store, commit: Commit) -> Answer:
+def published_answer(given: Given, config: RunConfig, store: Store, commit: Commit) -> Answer:
     """Tell of one published run."""
     published = store.published(commit.date, commit.number)
     summary, metadata = published.document("summary_metrics.json"), published.document("metadata.json")
     facts = asdict(commit)
     where = f"{config.output.path}/{commit.date}/"
     return Answer(
-        text=text.run_text(config_files, facts, summary, metadata, where),
+        text=text.run_text(given, facts, summary, metadata, where),
         document={"commit": facts, "path": where, "summary": summary, "metadata": metadata},
     )
 

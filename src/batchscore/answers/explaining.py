@@ -12,26 +12,26 @@ from batchscore import text
 from batchscore.answers.asking import parse_day, request_of
 from batchscore.config import load_config
 from batchscore.run import look_at_output
-from batchscore.text import Answer
+from batchscore.text import Answer, Given
 
 if TYPE_CHECKING:
     from batchscore.postprocess import RuleTest
     from batchscore.prove import SetAside, Why
 
 
-def why(config_files: Sequence[str], given_date: str, given: str, revision: int | None) -> Answer:
+def why(given: Given, given_date: str, row: str, revision: int | None) -> Answer:
     """Tell why a row was published as it was, or set aside."""
     from batchscore.prove import SetAside
     from batchscore.prove import why as ask_why
 
-    config = load_config(config_files)
+    config = load_config(given.files, given.overrides)
     store = look_at_output(config)
     published = store.published(parse_day(given_date).isoformat(), revision)
-    found = ask_why(request_of(config, given_date), store, published, given)
-    head = f"{given} of {config.pipeline}, {given_date}, revision {published.commit.number}"
+    found = ask_why(request_of(config, given_date), store, published, row)
+    head = f"{row} of {config.pipeline}, {given_date}, revision {published.commit.number}"
     if isinstance(found, SetAside):
         lines = [head, "", *text.indented(_aside_lines(found))]
-        document = {"id": given, "date": given_date, "status": "set-aside", **_plain(asdict(found))}
+        document = {"id": row, "date": given_date, "status": "set-aside", **_plain(asdict(found))}
         return Answer(text="\n".join(lines), document=document)
     return Answer(
         text="\n".join([head, "", *text.indented(_lines(found))]),

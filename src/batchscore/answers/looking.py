@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
@@ -15,12 +15,12 @@ from batchscore.judge import baseline_of, volume_record
 from batchscore.plan import differences
 from batchscore.run import look_at_output
 from batchscore.store import Published, Store
-from batchscore.text import Answer
+from batchscore.text import Answer, Given
 
 
-def validate(config_files: Sequence[str], given_date: str | None, overrides: Sequence[str]) -> Answer:
+def validate(given: Given, given_date: str | None) -> Answer:
     """Check all that needs no cluster."""
-    config = load_config(config_files, overrides)
+    config = load_config(given.files, given.overrides)
     if given_date is None:
         schema, _ = load_schema(config)
         model = verify_model(config, schema, date.max)
@@ -39,9 +39,9 @@ def validate(config_files: Sequence[str], given_date: str | None, overrides: Seq
     )
 
 
-def plan(config_files: Sequence[str], given_date: str, overrides: Sequence[str], output: str | None) -> Answer:
+def plan(given: Given, given_date: str, output: str | None) -> Answer:
     """Show what a run would read, score, write and push."""
-    config = load_config(config_files, overrides)
+    config = load_config(given.files, given.overrides)
     checked = check_date(config, parse_day(given_date))
     store = look_at_output(config)
     state, baseline = _state(store, checked), baseline_of(store, checked)
@@ -61,17 +61,17 @@ def plan(config_files: Sequence[str], given_date: str, overrides: Sequence[str],
     return Answer(text="\n".join(text.pairs(facts)), document=document)
 
 
-def show(config_files: Sequence[str], given_date: str, revision: int | None) -> Answer:
+def show(given: Given, given_date: str, revision: int | None) -> Answer:
     """Show one published run."""
-    config = load_config(config_files)
+    config = load_config(given.files, given.overrides)
     store = look_at_output(config)
     published = store.published(parse_day(given_date).isoformat(), revision)
-    return published_answer(config_files, config, store, published.commit)
+    return published_answer(given, config, store, published.commit)
 
 
-def runs(config_files: Sequence[str], last: int) -> Answer:
+def runs(given: Given, last: int) -> Answer:
     """List published dates and revisions, and what is held."""
-    config = load_config(config_files)
+    config = load_config(given.files, given.overrides)
     store = look_at_output(config)
     records = [record for day in store.dates()[-last:] for record in _ledger_rows(store, day)]
     records += [record for day in store.held_dates() for record in _held_rows(store, day)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from batchscore.check import load_schema
 from batchscore.compiling import compile_now
 from batchscore.config import load_config
 from batchscore.errors import ModelError, UsageError
-from batchscore.text import Answer
+from batchscore.text import Answer, Given
 
 
 def model_inspect(path: str) -> Answer:
@@ -41,11 +40,11 @@ def model_inspect(path: str) -> Answer:
     return Answer(text="\n".join(lines), document={**found.record(), "yaml": found.yaml})
 
 
-def model_compile(config_files: Sequence[str], given_date: str | None, output: str | None) -> Answer:
+def model_compile(given: Given, given_date: str | None, output: str | None) -> Answer:
     """Compile a model, prove it, write it, and tell how to pin it."""
     from batchscore.model.compiled.making import NotCompilable
 
-    config = load_config(config_files)
+    config = load_config(given.files, given.overrides)
     if given_date is None and not isinstance(config.model, model.ModelOptions):
         raise UsageError("`model` is a list of models", slug="WHICH-MODEL", remedy="name one by its date: --date")
     options = model.resolve_model(config.model, date.max if given_date is None else parse_day(given_date))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -14,15 +13,15 @@ from batchscore.errors import UsageError
 from batchscore.gate import LEAST_BASELINE_RUNS
 from batchscore.run import look_at_output
 from batchscore.store import Published, Store
-from batchscore.text import Answer
+from batchscore.text import Answer, Given
 
 if TYPE_CHECKING:
     from batchscore.page import Day, Reject
 
 
-def verify(config_files: Sequence[str], given_date: str) -> Answer:
+def verify(given: Given, given_date: str) -> Answer:
     """Hash everything of a date again and walk its commits."""
-    config = load_config(config_files)
+    config = load_config(given.files, given.overrides)
     found = look_at_output(config).verify(parse_day(given_date).isoformat())
     problems = [asdict(problem) for problem in found.problems]
     counted = ", ".join(
@@ -38,9 +37,8 @@ def verify(config_files: Sequence[str], given_date: str) -> Answer:
 
 
 def replay(
-    config_files: Sequence[str],
+    given: Given,
     given_date: str,
-    overrides: Sequence[str],
     revision: int | None,
     *,
     reference: bool = False,
@@ -48,7 +46,7 @@ def replay(
     """Score a published date again and compare."""
     from batchscore.prove import replay as replay_run
 
-    config = load_config(config_files, overrides)
+    config = load_config(given.files, given.overrides)
     store = look_at_output(config)
     published = store.published(parse_day(given_date).isoformat(), revision)
     with shown_progress() as progress:
@@ -82,18 +80,18 @@ def replay(
     return Answer(text="\n".join(lines), document=document, exit_code=3)
 
 
-def diff(config_files: Sequence[str], old: str, new: str, *, exit_code: bool) -> Answer:
+def diff(given: Given, old: str, new: str, *, exit_code: bool) -> Answer:
     """Compare two published dates or revisions (`2013-02-08@1`)."""
     from batchscore.compare import Run, compare
 
-    config = load_config(config_files)
+    config = load_config(given.files, given.overrides)
     store = look_at_output(config)
     sides = []
-    for given in (old, new):
-        day, _, number = given.partition("@")
+    for side in (old, new):
+        day, _, number = side.partition("@")
         published = store.published(parse_day(day).isoformat(), _revision(number))
         summary, manifest = published.document("summary_metrics.json"), published.document("manifest.json")
-        sides.append(Run(name=given, table=published.table(), summary=summary, plan=manifest["plan"]))
+        sides.append(Run(name=side, table=published.table(), summary=summary, plan=manifest["plan"]))
     flag = config.postprocess.flag if config.postprocess.threshold is not None else None
     found = compare(sides[0], sides[1], id_column=config.snapshot.id, flag=flag)
     return Answer(
@@ -109,15 +107,13 @@ def _revision(text: str) -> int | None:
     return int(text) if text else None
 
 
-def report(
-    config_files: Sequence[str], given_date: str | None, *, history: bool, output: str | None, runbooks: str
-) -> Answer:
+def report(given: Given, given_date: str | None, *, history: bool, output: str | None, runbooks: str) -> Answer:
     """Write the HTML page of a published date, or of the last dates."""
     from batchscore.page import SHOWN_DATES, render_history, render_report
 
     if history == (given_date is not None):
         raise UsageError("report takes --date, or --history", slug="REPORT", remedy="give one of the two")
-    config = load_config(config_files)
+    config = load_config(given.files, given.overrides)
     store = look_at_output(config)
     shown = [day for day in store.dates() if given_date is None or day <= given_date][-SHOWN_DATES:]
     days = [_day_of(store, day) for day in shown]

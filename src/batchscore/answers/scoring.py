@@ -31,16 +31,15 @@ from batchscore.run import Result, check_totals, open_output, private_execution,
 from batchscore.run import run as run_date
 from batchscore.store import holder
 from batchscore.telling import tell_discarded, tell_released
-from batchscore.text import Answer
+from batchscore.text import Answer, Given
 
 if TYPE_CHECKING:
     from batchscore.backfill import Filled
 
 
 def run(
-    config_files: Sequence[str],
+    given: Given,
     given_date: str,
-    overrides: Sequence[str],
     *,
     republish: bool,
     reason: str | None,
@@ -50,7 +49,7 @@ def run(
     """Score one date and publish it."""
     if republish and not reason:
         raise UsageError("--republish needs --reason", slug="REASON", remedy="say why: --reason 'late rows arrived'")
-    config = load_config(config_files, overrides)
+    config = load_config(given.files, given.overrides)
     asked = asked_day(given_date, config)
     run_id = secrets.token_hex(16)
     request = Request(
@@ -67,13 +66,12 @@ def run(
     with shown_progress() as progress:
         result = run_date(request, time.time, progress)
     nothing_new = f"{given_date} is published already, from the same inputs (revision {result.commit.number})"
-    return _result_answer(config_files, config, result, nothing_new)
+    return _result_answer(given, config, result, nothing_new)
 
 
 def rescore_quarantine(
-    config_files: Sequence[str],
+    given: Given,
     given_date: str,
-    overrides: Sequence[str],
     *,
     source: str | None,
     reason: str | None,
@@ -82,14 +80,14 @@ def rescore_quarantine(
     """Score the rows that a published date set aside, and publish a revision that adds them."""
     from batchscore.rescoring import rescore_quarantine as rescore_rows
 
-    config = load_config(config_files, overrides)
+    config = load_config(given.files, given.overrides)
     if source is not None and {"{", "}"} & set(source):
         raise UsageError(f"--from {source!r} holds a brace", slug="FROM", remedy="name a file or a folder as it is")
     request = replace(request_of(config, given_date), run_type="manual", by=by or login(), reason=reason)
     with shown_progress() as progress:
         result = rescore_rows(request, source, time.time, progress)
     nothing_new = " and ".join(result.warnings)
-    answer = _result_answer(config_files, config, replace(result, warnings=()), nothing_new)
+    answer = _result_answer(given, config, replace(result, warnings=()), nothing_new)
     if result.status == "unchanged":
         return answer
     rows = answer.document["metadata"]["rescored"]["rows"]
@@ -100,9 +98,9 @@ def rescore_quarantine(
     return replace(answer, text=f"{told}\n\n{answer.text}")
 
 
-def _result_answer(config_files: Sequence[str], config: RunConfig, result: Result, nothing_new: str) -> Answer:
+def _result_answer(given: Given, config: RunConfig, result: Result, nothing_new: str) -> Answer:
     store = open_output(config)
-    answer = published_answer(config_files, config, store, result.commit)
+    answer = published_answer(given, config, store, result.commit)
     resumed = (
         [f"reused {result.reused} of {text.counted(result.partitions, 'partition')}, finished by an earlier attempt"]
         if result.reused
@@ -116,11 +114,11 @@ def _result_answer(config_files: Sequence[str], config: RunConfig, result: Resul
     )
 
 
-def limited(config_files: Sequence[str], given_date: str, overrides: Sequence[str], limit: int) -> Answer:
+def limited(given: Given, given_date: str, limit: int) -> Answer:
     """Score the first rows of a date in a private place and publish nothing."""
     from batchscore.prove import private_store
 
-    config = load_config(config_files, overrides)
+    config = load_config(given.files, given.overrides)
     checked = check_date(config, parse_day(given_date))
     tried = replace(checked, plan=checked.plan.limited(limit))
     request = request_of(config, given_date)
@@ -143,19 +141,19 @@ def limited(config_files: Sequence[str], given_date: str, overrides: Sequence[st
     return Answer(text="\n".join(lines), document={"status": "tried", "summary": summary, "first_rows": shown})
 
 
-def release(config_files: Sequence[str], given_date: str, *, reason: str, by: str | None) -> Answer:
+def release(given: Given, given_date: str, *, reason: str, by: str | None) -> Answer:
     """Publish the newest held run of a date."""
-    config = load_config(config_files)
+    config = load_config(given.files, given.overrides)
     store = open_output(config)
     commit = store.release(parse_day(given_date).isoformat(), by=by or login(), reason=reason)
     tell_released(config, store, commit)
-    answer = published_answer(config_files, config, store, commit)
+    answer = published_answer(given, config, store, commit)
     return Answer(text=f"released: {reason}\n\n{answer.text}", document={"status": "released", **answer.document})
 
 
-def discard(config_files: Sequence[str], given_date: str, *, reason: str, by: str | None) -> Answer:
+def discard(given: Given, given_date: str, *, reason: str, by: str | None) -> Answer:
     """Drop the newest held run of a date."""
-    config = load_config(config_files)
+    config = load_config(given.files, given.overrides)
     store = open_output(config)
     held = store.discard(parse_day(given_date).isoformat(), by=by or login(), reason=reason)
     tell_discarded(config, store, held)
@@ -165,9 +163,9 @@ def discard(config_files: Sequence[str], given_date: str, *, reason: str, by: st
     )
 
 
-def gc(config_files: Sequence[str], *, days: float, delete: bool) -> Answer:
+def gc(given: Given, *, days: float, delete: bool) -> Answer:
     """List, or remove, what no commit and no held run needs."""
-    config = load_config(config_files)
+    config = load_config(given.files, given.overrides)
     store = open_output(config)
     found = store.garbage(now=time.time(), days=days)
     if delete:
@@ -182,10 +180,9 @@ def gc(config_files: Sequence[str], *, days: float, delete: bool) -> Answer:
 
 
 def fill_dates(
-    config_files: Sequence[str],
+    given: Given,
     first: str,
     last: str,
-    overrides: Sequence[str],
     *,
     everything: bool,
     at_once: int,
@@ -197,7 +194,7 @@ def fill_dates(
     """Run the dates of a range that are missing, or all of them, and tell of each."""
     from batchscore.backfill import Filled, backfill, due_dates, guarded, in_own_process
 
-    config = load_config(config_files, overrides)
+    config = load_config(given.files, given.overrides)
     begin, end = parse_day(first), parse_day(last)
     if end < begin:
         raise UsageError(
@@ -209,7 +206,7 @@ def fill_dates(
     who = by or login()
     told = {"--by": who, "--reason": reason, "--run-type": "backfill"}
     options = [f"{name}={value}" for name, value in told.items() if value is not None]
-    options += [f"--config={path}" for path in config_files] + [f"--set={text}" for text in overrides]
+    options += [f"--config={path}" for path in given.files] + [f"--set={text}" for text in given.overrides]
     options += ["--republish"] if republish else []
 
     def here(day: date) -> Filled:

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from batchscore.cli.command import Configs, Date, app, command
-from batchscore.text import Answer
+from batchscore.cli.command import Date, app, command
+from batchscore.text import Answer, Given
 
 metrics = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Show, push again or forget a run's metrics.")
 reference = typer.Typer(
@@ -22,32 +22,32 @@ RunTypes = Annotated[str, typer.Option("--run-type", help="The group: scheduled,
 
 
 @command(metrics, "show")
-def metrics_show(config: Configs, date: Date) -> Answer:
+def metrics_show(given: Given, date: Date) -> Answer:
     """Print what a published date pushes, in Prometheus' text format."""
     from batchscore.answers import artifacts
 
-    return artifacts.metrics_show(config, date)
+    return artifacts.metrics_show(given, date)
 
 
 @command(metrics, "push")
-def metrics_push(config: Configs, date: Date) -> Answer:
+def metrics_push(given: Given, date: Date) -> Answer:
     """Push a published date's metrics again, exactly as its run did."""
     from batchscore.answers import artifacts
 
-    return artifacts.metrics_push(config, date)
+    return artifacts.metrics_push(given, date)
 
 
 @command(metrics, "forget")
-def metrics_forget(config: Configs, run_type: RunTypes) -> Answer:
+def metrics_forget(given: Given, run_type: RunTypes) -> Answer:
     """Have the Pushgateway forget a pipeline's group; it never does so by itself."""
     from batchscore.answers import artifacts
 
-    return artifacts.metrics_forget(config, run_type)
+    return artifacts.metrics_forget(given, run_type)
 
 
 @command(reference, "create")
 def reference_create(
-    config: Configs,
+    given: Given,
     first: Annotated[str, typer.Option("--from", help="The first date.")],
     last: Annotated[str, typer.Option("--to", help="The last date, included.")],
     name: Annotated[str, typer.Option("--name", help="The reference's name.")],
@@ -57,12 +57,12 @@ def reference_create(
     """Fold the published summaries of some dates into one pinned profile."""
     from batchscore.answers import artifacts
 
-    return artifacts.reference_create(config, first, last, name=name, version=version, output=output)
+    return artifacts.reference_create(given, first, last, name=name, version=version, output=output)
 
 
 @command(model, "compile")
 def model_compile(
-    config: Configs,
+    given: Given,
     date: Annotated[str | None, typer.Option("--date", "-d", help="Whose model; needed for a list of models.")] = None,
     output: Annotated[
         str | None, typer.Option("--output", "-o", help="The file to write; by default beside the artifact.")
@@ -71,7 +71,7 @@ def model_compile(
     """Turn the model into plain data that scores without its libraries, prove it, and print the lines that pin it."""
     from batchscore.answers import modelling
 
-    return modelling.model_compile(config, date, output)
+    return modelling.model_compile(given, date, output)
 
 
 @command(model, "inspect")
