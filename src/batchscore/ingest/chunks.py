@@ -7,7 +7,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from batchscore.ingest.thrift import LIST, STRUCT, Struct, number, read_field, read_list, read_struct, read_value
+from batchscore.ingest.thrift import (
+    LIST,
+    STRUCT,
+    Struct,
+    Wanted,
+    number,
+    read_field,
+    read_list,
+    read_struct,
+    skip_value,
+)
 
 MAX_COLUMNS = 20_000
 """The most schema elements of a file: a parsed element takes many times its bytes."""
@@ -22,7 +32,13 @@ _SCHEMA, _ROW_GROUPS = 2, 4
 _CHILDREN = 5
 _FILE_PATH, _META = 1, 3
 _COLUMNS, _ROWS = 1, 3
-_DATA_PAGE, _DICTIONARY_PAGE = 9, 11
+_TYPE, _CODEC, _VALUES, _UNCOMPRESSED, _COMPRESSED, _DATA_PAGE, _DICTIONARY_PAGE = 1, 4, 5, 6, 7, 9, 11
+_CHUNK: Wanted = {
+    _FILE_PATH: None,
+    _META: dict.fromkeys((_TYPE, _CODEC, _VALUES, _UNCOMPRESSED, _COMPRESSED, _DATA_PAGE, _DICTIONARY_PAGE)),
+}
+_GROUP: Wanted = {_COLUMNS: _CHUNK, _ROWS: None}
+_ELEMENT: Wanted = {_CHILDREN: None}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +69,7 @@ class Group:
     """One chunk per leaf column."""
 
 
-def read_groups(footer: memoryview, *, data_end: int) -> tuple[Group, ...]:
+def read_groups(footer: bytes, *, data_end: int) -> tuple[Group, ...]:
     """Read the row groups of a footer.
 
     Args:
@@ -74,7 +90,7 @@ def read_groups(footer: memoryview, *, data_end: int) -> tuple[Group, ...]:
             if count > MAX_COLUMNS:
                 raise ValueError(f"it declares {count} columns, above {MAX_COLUMNS}")
             for _ in range(count):
-                element, position = read_struct(footer, position)
+                element, position = read_struct(footer, position, _ELEMENT)
                 leaves += not element.get(_CHILDREN)
         elif kind == LIST and key == _ROW_GROUPS:
             count, position = _list_of_structs(footer, position)
@@ -83,13 +99,13 @@ def read_groups(footer: memoryview, *, data_end: int) -> tuple[Group, ...]:
                     f"it declares {count} row groups of {leaves} columns, above {MAX_CHUNKS} column chunks"
                 )
             for _ in range(count):
-                struct, position = read_struct(footer, position)
+                struct, position = read_struct(footer, position, _GROUP)
                 groups.append(_group(struct, leaves, data_end))
         else:
-            _, position = read_value(footer, position, kind)
+            position = skip_value(footer, position, kind)
 
 
-def _list_of_structs(data: memoryview, position: int) -> tuple[int, int]:
+def _list_of_structs(data: bytes, position: int) -> tuple[int, int]:
     kind, count, position = read_list(data, position)
     if count and kind != STRUCT:
         raise ValueError("it has a list of another type than it should")
@@ -109,7 +125,9 @@ def _chunk(column: object, data_end: int) -> Chunk:
         raise ValueError("a column chunk has no metadata")  # noqa: TRY004 - bad bytes, not a bad argument
     if isinstance(column, dict) and _FILE_PATH in column:
         raise ValueError("a column chunk lies in another file")
-    physical, codec, values, uncompressed, compressed = (number(meta, key) for key in (1, 4, 5, 6, 7))
+    physical, codec, values, uncompressed, compressed = (
+        number(meta, key) for key in (_TYPE, _CODEC, _VALUES, _UNCOMPRESSED, _COMPRESSED)
+    )
     start = number(meta, _DATA_PAGE)
     if meta.get(_DICTIONARY_PAGE):  # some writers say 0 where there is none
         start = min(start, number(meta, _DICTIONARY_PAGE))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import posixpath
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate, pairwise
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -248,7 +249,6 @@ def _footer(stat: sources.Stat, columns: Sequence[str] | None) -> Footer:
         parsed = sources.doubted(stat.path, lambda: read_footer(stat.path, stat.size), SnapshotCorrupt)
     except FileNotFoundError:
         raise vanished(stat.path) from None
-    words = (dtype_word(field.type) for field in parsed.schema)
     leaves = parsed.leaves_of(columns)
     file = InputFile(
         path=stat.path,
@@ -257,8 +257,7 @@ def _footer(stat: sources.Stat, columns: Sequence[str] | None) -> Footer:
         object_version=stat.version,
         row_groups=tuple(_row_group(group, leaves) for group in parsed.groups),
     )
-    named = zip(parsed.schema.names, words, strict=True)
-    return Footer(file=file, columns=tuple(Column(name=name, dtype=word) for name, word in named), stat=stat)
+    return Footer(file=file, columns=_columns(parsed.schema), stat=stat)
 
 
 def _row_group(group: Group, leaves: Sequence[int]) -> RowGroup:
@@ -290,11 +289,11 @@ def _parse_anew(path: str, size: int, footer: bytes) -> ParsedFooter:
     start = size - len(footer)
     try:
         # Ours first: pyarrow ends the process on some damage, and takes a thousand times the bytes of a bomb.
-        groups = read_groups(memoryview(footer)[:-_EDGE], data_end=start)
+        groups = read_groups(footer[:-_EDGE], data_end=start)
         with _ONE_AT_A_TIME if len(footer) > _LARGE else nullcontext():
             reader = pq.ParquetFile(pa.BufferReader(_MAGIC + footer), pre_buffer=False)
-            metadata, schema = reader.metadata, reader.schema_arrow
-        leaves = tuple(_leaves(schema))
+            metadata, schema = reader.metadata, reader.schema_arrow.remove_metadata()
+        leaves = _leaves(schema)
     except PARSER_ERRORS as error:
         raise corrupt(path, f"its footer can not be parsed: {parser_fact(error)}") from None
     rows = sum(group.rows for group in groups)
@@ -316,12 +315,17 @@ _kept = lru_cache(maxsize=16)(_parse_anew)
 _kept_large = lru_cache(maxsize=2)(_parse_anew)
 
 
-def _leaves(schema: pa.Schema) -> Iterator[tuple[int, ...]]:
-    first = 0
-    for field in schema:
-        count = _leaf_count(field.type)
-        yield tuple(range(first, first + count))
-        first += count
+# The files of a snapshot have one schema, or few: what follows from it is made once, and they all share it.
+@lru_cache(maxsize=64)
+def _columns(schema: pa.Schema) -> tuple[Column, ...]:
+    return tuple(Column(name=field.name, dtype=dtype_word(field.type)) for field in schema)
+
+
+@lru_cache(maxsize=64)
+def _leaves(schema: pa.Schema) -> tuple[tuple[int, ...], ...]:
+    """Return, for each field, the indices of its leaf columns."""
+    stops = list(accumulate(_leaf_count(field.type) for field in schema))
+    return tuple(tuple(range(start, stop)) for start, stop in pairwise([0, *stops]))
 
 
 def _leaf_count(arrow_type: pa.DataType) -> int:
