@@ -9,7 +9,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
-LOCKS = ("build", "dev", "runtime")
+LOCKS = ("bench", "build", "dev", "runtime")
 PIN = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(?:\[[^\]]*\])?==(?P<version>[^ ;\\]+)(?: ; (?P<marker>[^\\]+?))? *\\?$")
 
 
@@ -32,8 +32,9 @@ def declared() -> dict[str, list[str]]:
     runtime = project["project"]["dependencies"]
     extras = [text for extra in project["project"]["optional-dependencies"].values() for text in extra]
     plain = {name: [entry for entry in group if isinstance(entry, str)] for name, group in groups.items()}
-    everything = [*runtime, *extras, *(text for group in plain.values() for text in group)]
-    return {"runtime": runtime, "build": plain["build"], "dev": everything}
+    # The peers of the benchmarks are installed apart.
+    everything = [*runtime, *extras, *(text for name, group in plain.items() for text in group if name != "bench")]
+    return {"runtime": runtime, "build": plain["build"], "bench": plain["bench"], "dev": everything}
 
 
 @pytest.mark.parametrize("lock", LOCKS)
@@ -56,6 +57,14 @@ def test_locks_agree(lock):
     whole = pins("dev")
 
     assert {name: versions for name, versions in pins(lock).items() if not versions <= whole.get(name, set())} == {}
+
+
+def test_peers_compute_with_the_same_libraries():
+    """What decides bits and speed is the same for batchscore and for whom it is measured against."""
+    ours, theirs = pins("dev"), pins("bench")
+    shared = ("dask", "distributed", "joblib", "numpy", "pandas", "polars", "pyarrow", "scikit-learn", "scipy")
+
+    assert {name: theirs[name] for name in shared} == {name: ours[name] for name in shared}
 
 
 @pytest.mark.parametrize("lock", LOCKS)
