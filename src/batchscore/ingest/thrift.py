@@ -112,7 +112,12 @@ def _struct(data: bytes | memoryview, position: int, wanted: Wanted | None, dept
         else:
             key, position = _signed(data, position)
         if wanted is not None and key not in wanted:
-            position = _skip(data, position, kind, depth)
+            if _I16 <= kind <= _I64:
+                while data[position] >= _MORE:
+                    position += 1
+                position += 1
+            else:
+                position = _skip(data, position, kind, depth)
         elif _I16 <= kind <= _I64:
             struct[key], position = _signed(data, position)
         else:
@@ -136,11 +141,10 @@ def _value(data: bytes | memoryview, position: int, kind: int, wanted: Wanted | 
 def _elements(data: bytes | memoryview, position: int, wanted: Wanted | None, depth: int) -> tuple[list[object], int]:
     kind, count, position = _list(data, position)
     elements: list[object] = []
+    if kind in (_TRUE, _FALSE):  # in a list a boolean takes a byte; as a field it is part of the header
+        return list(data[position : position + count]), position + count
     for _ in range(count):
-        if kind in (_TRUE, _FALSE):  # in a list a boolean takes a byte; as a field it is part of the header
-            value, position = data[position], position + 1
-        else:
-            value, position = _value(data, position, kind, wanted, depth + 1)
+        value, position = _value(data, position, kind, wanted, depth + 1)
         elements.append(value)
     return elements, position
 
