@@ -44,9 +44,10 @@ def main() -> None:
             print(_plan_line(count), flush=True)
     if given.only != "plan":
         print(
-            "| partitions | hand out and gather s | ms a task | of it adding up | driver MiB | scheduler MiB | most tasks held |"
+            "| partitions | hand out and gather s | CPU ms a task: driver | of it adding up | scheduler "
+            "| driver MiB before → peak | scheduler MiB before → peak | most tasks held |"
         )
-        print("|---:|---:|---:|---:|---:|---:|---:|")
+        print("|---:|---:|---:|---:|---:|---:|---:|---:|")
         for count in counts:
             print(_fresh("hand_out", count), flush=True)
 
