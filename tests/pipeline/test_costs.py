@@ -17,22 +17,25 @@ from small_world import CONFIG, DAY, MODEL, OUTPUTS, SNAPSHOT, World, write_snap
 from batchscore import parts
 
 SPY = """
-import atexit, json, os, sys
+import atexit, gc, json, os, sys
 from collections import Counter
-opened, synced, loaded = Counter(), Counter(), Counter()
+opened, synced = Counter(), Counter()
+collected = []
 def note(event, args):
     if event == "open" and isinstance(args[0], str):
         opened[args[0]] += 1
-    elif event == "pickle.find_class":
-        loaded[f"{args[0]}.{args[1]}"] += 1
+        if "/work/" in args[0] and args[0].endswith(".parquet"):
+            collected.append((sum(each["collections"] for each in gc.get_stats()), gc.isenabled()))
 sys.addaudithook(note)
 real = os.fsync
 def fsync(descriptor):
     synced["fsync"] += 1
     real(descriptor)
 os.fsync = fsync
-atexit.register(lambda: print("COSTS " + json.dumps([opened, loaded, synced["fsync"]]), file=sys.stderr))
+atexit.register(lambda: print("COSTS " + json.dumps([opened, collected[0], synced["fsync"]]), file=sys.stderr))
 """
+FEW = 100
+"""Collections before the first part is stored: those of the interpreter's own start, and of the scoring."""
 MAIN = "sys.argv = ['batchscore', *sys.argv[1:]]\nfrom batchscore.cli import main; main()"
 HASHED_TWICE = """
 from batchscore.ingest import reading
@@ -48,14 +51,14 @@ job.PartitionReader = Twice
 
 
 class Costs:
-    """What one run in a fresh interpreter opened, loaded and synced."""
+    """What one run in a fresh interpreter opened and synced, and how often garbage was looked for before a part was."""
 
     def __init__(self, world: World, *more: str, twin: str = "") -> None:
         command = [sys.executable, "-c", SPY + twin + MAIN, "run", "--config", CONFIG, "--date", DAY, *more]
         environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
         done = subprocess.run(command, cwd=world.root, env=environment, capture_output=True, text=True, check=True)
         line = next(each for each in done.stderr.splitlines() if each.startswith("COSTS "))
-        opened, self.loaded, self.syncs = json.loads(line.removeprefix("COSTS "))
+        opened, (self.collections, self.collects), self.syncs = json.loads(line.removeprefix("COSTS "))
         self.opened = Counter(opened)
 
     def of_snapshot(self) -> dict[str, int]:
@@ -79,6 +82,21 @@ def test_a_small_file_is_opened_twice_and_the_model_once(world):
 
     assert costs.of_snapshot() == {f"part-{number}.parquet": 2 for number in range(12)}
     assert costs.opened[MODEL] == 1
+
+
+@pytest.mark.timeout(300)
+def test_nothing_is_collected_while_the_run_starts(world):
+    """Imports leave no garbage to look for; from the scoring on the collector runs."""
+    costs = Costs(small_files(world, 3))
+
+    assert costs.collections < FEW
+    assert costs.collects
+
+
+@pytest.mark.timeout(300)
+def test_twin_that_collects_is_seen(world):
+    """With the collector running from the start there are hundreds of collections: the count above can fail."""
+    assert Costs(small_files(world, 3), twin="gc.disable = lambda: None\n").collections > FEW
 
 
 @pytest.mark.timeout(300)
