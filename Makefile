@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo flights flights-rules churn test test-monitoring dashboard-preview dashboard-schema test-faults test-chart test-driver test-cluster check format lock tools servers docs image sbom clean
+.PHONY: help setup bench bench-quick bench-scale profile demo flights flights-rules churn test test-monitoring dashboard-preview dashboard-schema test-faults test-chart test-driver test-cluster check format lock tools servers docs image sbom clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -71,6 +71,26 @@ test-cluster: $(READY) ## a whole Kubernetes on two nodes, and all that may happ
 	@scripts/step.sh "tests on a real node" env PYTHONPATH=tests/cluster BATCHSCORE_TESTS_REQUIRE_ALL=1 BATCHSCORE_CLUSTER_PAGE=1 \
 		$(BIN)/python -m pytest -s -p no:randomly -p timeline $(CLUSTER_TESTS) $(PYTEST_ARGS)
 
+# BENCH: cases by name (make bench BENCH="logreg-1m hgb-1m"; the default is all but the long ones: logreg-4m, rows-10m and
+# rows-50m). ROWS is for trying out: its tables go to build/bench/performance.md.
+ROUNDS ?= 5
+BENCH ?=
+BENCH_ARGS ?=
+bench: $(READY) ## against the hand-written loop and the peers (20 minutes; BENCH=, ROUNDS=, ROWS=); writes docs/performance.md
+	@scripts/step.sh "benchmarks" $(BIN)/python -m benchmarks $(BENCH) --rounds $(ROUNDS) $(if $(ROWS),--rows $(ROWS)) $(BENCH_ARGS)
+
+# BASE is an image where it is not given: see `image`.
+EARLIER = $(if $(filter command%,$(origin BASE)),$(BASE),HEAD~1)
+bench-quick: $(READY) ## this tree against the previous commit (BASE=…), within 3 minutes; fails when other bytes are published
+	@scripts/step.sh "this tree against $(EARLIER)" $(BIN)/python -m benchmarks.quick --base $(EARLIER)
+
+bench-scale: $(READY) ## plan, hand out and gather 100,000 files and partitions: seconds and memory, flat or not (minutes)
+	@scripts/step.sh "scale" $(BIN)/python -m benchmarks.scale
+
+PROFILE ?= logreg-4m
+profile: $(READY) ## where the time of a run goes, by stage and by import (PROFILE=logreg-1m, ROWS=)
+	@$(BIN)/python -m benchmarks.stages $(PROFILE) $(if $(ROWS),--rows $(ROWS))
+
 # The quick selections run too, for the broken twins among them; the page is written whatever the outcome.
 FAULT_TESTS := tests/faults $(patsubst %,tests/pipeline/test_%.py,address determinism resume signals two_drivers)
 test-faults: $(READY) ## the whole of the fault tests (up to an hour); writes docs/reliability.md
@@ -112,11 +132,17 @@ format: $(READY) ## format the code and mend what lint can mend
 # is the one that this machine is set up for, and the hashes say whether it gave the right bytes.
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --no-annotate
+# What decides bits and speed is the same for batchscore and its peers; what else a peer needs is its own affair.
+SHARED := dask|distributed|joblib|numpy|pandas|polars|pyarrow|scikit-learn|scipy
 lock: $(READY) ## compile requirements/*.txt anew from pyproject.toml (UPGRADE=--upgrade takes newer versions)
 	@scripts/step.sh "requirements/dev.txt" $(COMPILE) $(UPGRADE) --all-extras --group dev pyproject.toml -o requirements/dev.txt
 	@scripts/step.sh "requirements/runtime.txt" $(COMPILE) $(UPGRADE) -c requirements/dev.txt pyproject.toml -o requirements/runtime.txt
 	@scripts/step.sh "requirements/build.txt" $(COMPILE) $(UPGRADE) -c requirements/dev.txt --group pyproject.toml:build -o requirements/build.txt
 	@scripts/step.sh "requirements/compiler.txt" $(COMPILE) $(UPGRADE) --group pyproject.toml:compiler -o requirements/compiler.txt
+
+	@mkdir -p build/bench
+	@grep -E '^($(SHARED))==' requirements/dev.txt | sed 's/ \\$$//' > build/bench/shared.txt
+	@scripts/step.sh "requirements/bench.txt" $(COMPILE) $(UPGRADE) -c build/bench/shared.txt --group pyproject.toml:bench -o requirements/bench.txt
 
 clean: ## remove the environment and everything that was built
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

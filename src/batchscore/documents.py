@@ -12,7 +12,7 @@ from typing import Any
 
 from batchscore.plan import Plan, digest_of, partition_record
 from batchscore.profile import NumericProfile, Profile, histogram, quantiles
-from batchscore.report import Part, PartitionReport, Totals, report_from
+from batchscore.report import Part, PartitionReport, Totals, input_records, report_from
 
 FORMAT_VERSION = 1
 """Version of the JSON files' format."""
@@ -78,7 +78,7 @@ def manifest_document(
         "parts": [asdict(report.predictions) for report in reports],
         "single_file": single_file,
         "quarantine": [asdict(part) for part in totals.quarantine],
-        "inputs": [[asdict(item) for item in report.inputs] for report in reports],
+        "inputs": [input_records(report) for report in reports],
         "id_digest": totals.digest("id_digest"),
         "scored_id_digest": totals.digest("scored_id_digest"),
         "rejected_id_digest": totals.digest("rejected_id_digest"),

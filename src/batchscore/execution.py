@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
@@ -45,8 +46,7 @@ class Execution:
         self._hosts: set[str] = set()
         self._peak_memory = 0
         self._counts = [0] * (len(PARTITION_SECONDS) + 1)
-        self._sum = 0.0
-        self._loading = 0.0
+        self._seconds: Counter[str] = Counter()
         self._published_from: float | None = None
 
     def add(self, outcome: PartitionOutcome) -> None:
@@ -56,10 +56,8 @@ class Execution:
         self._without_checksums.update(outcome.without_checksums)
         self._hosts.add(outcome.worker)
         self._peak_memory = max(self._peak_memory, outcome.peak_memory_bytes)
-        spent = sum(outcome.seconds.values())
-        self._counts[bisect_left(PARTITION_SECONDS, spent)] += 1
-        self._sum += spent
-        self._loading += outcome.seconds.get("load", 0.0)
+        self._counts[bisect_left(PARTITION_SECONDS, sum(outcome.seconds.values()))] += 1
+        self._seconds.update(outcome.seconds)
 
     @contextmanager
     def connected(self, connect: Callable[[], AbstractContextManager[Workers]], seconds: float) -> Iterator[Workers]:
@@ -80,7 +78,7 @@ class Execution:
     def stages(self) -> dict[str, float]:
         """Return the wall seconds of every stage; `load` is part of `score`, summed over workers."""
         publish = perf_counter() - self._published_from if self._published_from else 0.0
-        seconds = self.watch.seconds | {"load": self._loading, "publish": publish}
+        seconds = self.watch.seconds | {"load": self._seconds["load"], "publish": publish}
         return {stage: round(seconds.get(stage, 0.0), 6) for stage in STAGES}
 
     def record(self) -> dict[str, Any]:
@@ -91,7 +89,8 @@ class Execution:
             "partition_seconds": {
                 "edges": list(PARTITION_SECONDS),
                 "counts": list(self._counts),
-                "sum": round(self._sum, 6),
+                "sum": round(self._seconds.total(), 6),
+                "stages": {stage: round(seconds, 6) for stage, seconds in sorted(self._seconds.items())},
             },
             "workers": self.workers,
             "reused_partitions": self.reused,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -47,6 +48,9 @@ def score_all(checked: Checked, job: Job, execution: Execution, progress: Progre
     Raises:
         BatchscoreError: The error of the first partition, in order, that failed; or the cluster's.
     """
+    if not gc.isenabled():
+        gc.freeze()  # modules, model and plan stay to the end: from here on only what is new is looked through
+        gc.enable()
     plan, totals = checked.plan, Totals()
     rows, done = plan.planned_rows, 0
     finished = len(job.work.finished())

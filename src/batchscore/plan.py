@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any
 
 from pydantic import Field
@@ -26,7 +27,7 @@ class PartitionOptions(Section):
     """The most bytes that one partition may decode to; more is a broken contract (code 12)."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RowGroup:
     """One row group of a parquet file, as its footer declares it."""
 
@@ -36,7 +37,7 @@ class RowGroup:
     """Declared uncompressed bytes of the columns that are read."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class InputFile:
     """One file of the snapshot, as it was listed."""
 
@@ -67,7 +68,7 @@ class InputFile:
         }
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Fragment:
     """Some row groups of one file: what one partition reads of it."""
 
@@ -87,7 +88,7 @@ class Fragment:
     """Number of rows."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Partition:
     """One unit of work: its index names the part, orders the merge and stands in every log line and error."""
 
@@ -213,12 +214,12 @@ class Plan:
             **({"base": dict(self.base)} if self.base else {}),
         }
 
-    @property
+    @cached_property
     def plan_id(self) -> str:
         """The digest of all that decides the bytes of the result."""
         return digest_of(self.record())
 
-    @property
+    @cached_property
     def input_id(self) -> str:
         """The digest of the plan without library versions: whether a date is done."""
         return digest_of({key: value for key, value in self.record().items() if key != "versions"})
@@ -311,4 +312,10 @@ def partition_from(record: Mapping[str, Any]) -> Partition:
 
 def partition_record(partition: Partition) -> dict[str, Any]:
     """Return a partition as plain data."""
-    return asdict(partition)
+    # Not `asdict`, which copies every text and number of what may be 100,000 fragments.
+    fragments = [{name: getattr(fragment, name) for name in _FRAGMENT} for fragment in partition.fragments]
+    return {name: getattr(partition, name) for name in _PARTITION} | {"fragments": fragments}
+
+
+_FRAGMENT = tuple(field.name for field in fields(Fragment))
+_PARTITION = tuple(field.name for field in fields(Partition))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from batchscore import profile
@@ -14,7 +14,7 @@ MODULUS = 1 << 128
 """Id digests are sums modulo this."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class InputRange:
     """The bytes that one partition read of one file."""
 
@@ -44,7 +44,7 @@ class Part:
     """Digest of the columns' canonical values: the same whatever library version wrote the file."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PartitionReport:
     """What a worker reports of one partition: deterministic, and stored as the partition's task commit."""
 
@@ -183,7 +183,17 @@ def _merged(profiles: dict[str, Profile], found: Mapping[str, Any]) -> dict[str,
 
 def report_record(report: PartitionReport) -> dict[str, Any]:
     """Return a report as plain data, as it is stored in the work folder."""
-    return asdict(report)
+    # Not `asdict` of the whole, which copies every number of every profile.
+    return {name: getattr(report, name) for name in _REPORT} | {
+        "predictions": asdict(report.predictions),
+        "quarantine": asdict(report.quarantine) if report.quarantine else None,
+        "inputs": input_records(report),
+    }
+
+
+def input_records(report: PartitionReport) -> list[dict[str, Any]]:
+    """Return what a partition read as plain data."""
+    return [{name: getattr(item, name) for name in _INPUT} for item in report.inputs]
 
 
 def report_from(record: Mapping[str, Any]) -> PartitionReport:
@@ -201,3 +211,7 @@ def report_from(record: Mapping[str, Any]) -> PartitionReport:
             "inputs": inputs,
         }
     )
+
+
+_REPORT = tuple(each.name for each in fields(PartitionReport))
+_INPUT = tuple(each.name for each in fields(InputRange))

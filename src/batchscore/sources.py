@@ -68,7 +68,7 @@ class _TransientError(Exception):
     """A failure that may pass, with its text already cleared of secrets."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Stat:
     """What a file was when it was looked at."""
 

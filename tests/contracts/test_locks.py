@@ -9,7 +9,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
-LOCKS = ("build", "compiler", "dev", "runtime")
+LOCKS = ("bench", "build", "compiler", "dev", "runtime")
 PIN = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(?:\[[^\]]*\])?==(?P<version>[^ ;\\]+)(?: ; (?P<marker>[^\\]+?))? *\\?$")
 
 
@@ -32,10 +32,10 @@ def declared() -> dict[str, list[str]]:
     runtime = project["project"]["dependencies"]
     extras = [text for extra in project["project"]["optional-dependencies"].values() for text in extra]
     plain = {name: [entry for entry in group if isinstance(entry, str)] for name, group in groups.items()}
-    # Who develops has a C compiler, or does without.
-    compiler = plain.pop("compiler")
+    # The peers of the benchmarks are installed apart; who develops has a C compiler, or does without.
+    apart = {name: plain.pop(name) for name in ("bench", "compiler")}
     everything = [*runtime, *extras, *(text for group in plain.values() for text in group)]
-    return {"runtime": runtime, "build": plain["build"], "compiler": compiler, "dev": everything}
+    return {"runtime": runtime, "build": plain["build"], "dev": everything, **apart}
 
 
 @pytest.mark.parametrize("lock", LOCKS)
@@ -58,6 +58,14 @@ def test_locks_agree(lock):
     whole = pins("dev")
 
     assert {name: versions for name, versions in pins(lock).items() if not versions <= whole.get(name, set())} == {}
+
+
+def test_peers_compute_with_the_same_libraries():
+    """What decides bits and speed is the same for batchscore and for whom it is measured against."""
+    ours, theirs = pins("dev"), pins("bench")
+    shared = ("dask", "distributed", "joblib", "numpy", "pandas", "polars", "pyarrow", "scikit-learn", "scipy")
+
+    assert {name: theirs[name] for name in shared} == {name: ours[name] for name in shared}
 
 
 @pytest.mark.parametrize("lock", LOCKS)

@@ -319,15 +319,18 @@ def test_a_changed_file_is_13(tmp_path: Path, change: Callable[[Path], None]) ->
     assert caught.value.id == "E-SNAPSHOT-CHANGED"
 
 
-def test_a_rewrite_during_the_read_is_13(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even the same bytes, written again between two reads, are noticed."""
-    path = write(tmp_path / "a.parquet", rows(300))
-    (partition,) = partitions(path)
+@pytest.mark.parametrize(("count", "call"), [(300, 1), (90_000, 2)], ids=["read-once", "footer-first"])
+def test_a_rewrite_during_the_read_is_13(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, call: int
+) -> None:
+    """Even the same bytes, written again during a read or between two, are noticed."""
+    path = write(tmp_path / "a.parquet", rows(count))
+    partition, *_ = partitions(path)
     real, calls = os.preadv, []
 
     def rewriting(*args: object) -> int:
         calls.append(args)
-        if len(calls) == 2:
+        if len(calls) == call:
             os.utime(path, ns=(1, 1))
         return real(*args)  # type: ignore[arg-type]
 

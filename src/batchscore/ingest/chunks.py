@@ -5,9 +5,20 @@ https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import deque
+from typing import NamedTuple
 
-from batchscore.ingest.thrift import LIST, STRUCT, Struct, number, read_field, read_list, read_struct, read_value
+from batchscore.ingest.thrift import (
+    LIST,
+    STRUCT,
+    Struct,
+    Wanted,
+    number,
+    read_field,
+    read_list,
+    read_struct,
+    skip_value,
+)
 
 MAX_COLUMNS = 20_000
 """The most schema elements of a file: a parsed element takes many times its bytes."""
@@ -16,17 +27,26 @@ MAX_CHUNKS = 400_000
 BYTE_ARRAY = 6
 """The physical type of text and of bytes of any length."""
 
+_BEGINNINGS: deque[tuple[bytes, int, int]] = deque(maxlen=4)
+"""The bytes up to the end of the schema, the last field's number, and the leaf columns, of the last different ones."""
+_LONGEST_BEGINNING = 64 * 1024
+
 _BITS = {0: 1, 1: 32, 2: 64, 3: 96, 4: 32, 5: 64}
 _OFFSET_BITS = 32
 _SCHEMA, _ROW_GROUPS = 2, 4
 _CHILDREN = 5
 _FILE_PATH, _META = 1, 3
 _COLUMNS, _ROWS = 1, 3
-_DATA_PAGE, _DICTIONARY_PAGE = 9, 11
+_TYPE, _CODEC, _VALUES, _UNCOMPRESSED, _COMPRESSED, _DATA_PAGE, _DICTIONARY_PAGE = 1, 4, 5, 6, 7, 9, 11
+_CHUNK: Wanted = {
+    _FILE_PATH: None,
+    _META: dict.fromkeys((_TYPE, _CODEC, _VALUES, _UNCOMPRESSED, _COMPRESSED, _DATA_PAGE, _DICTIONARY_PAGE)),
+}
+_GROUP: Wanted = {_COLUMNS: _CHUNK, _ROWS: None}
+_ELEMENT: Wanted = {_CHILDREN: None}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Chunk:
+class Chunk(NamedTuple):
     """One column chunk."""
 
     start: int
@@ -43,8 +63,7 @@ class Chunk:
     """The compression's number."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Group:
+class Group(NamedTuple):
     """One row group."""
 
     rows: int
@@ -53,7 +72,7 @@ class Group:
     """One chunk per leaf column."""
 
 
-def read_groups(footer: memoryview, *, data_end: int) -> tuple[Group, ...]:
+def read_groups(footer: bytes, *, data_end: int) -> tuple[Group, ...]:
     """Read the row groups of a footer.
 
     Args:
@@ -64,7 +83,9 @@ def read_groups(footer: memoryview, *, data_end: int) -> tuple[Group, ...]:
         ValueError: When the bytes are no footer, or declare chunks that can not be.
     """
     groups: list[Group] = []
-    leaves = key = position = 0
+    # The files of a snapshot begin their footers alike: what a beginning says is a function of its bytes alone.
+    known = next((each for each in tuple(_BEGINNINGS) if footer.startswith(each[0])), (b"", 0, 0))
+    position, key, leaves = len(known[0]), *known[1:]
     while True:
         key, kind, position = read_field(footer, position, key)
         if not kind:
@@ -74,8 +95,10 @@ def read_groups(footer: memoryview, *, data_end: int) -> tuple[Group, ...]:
             if count > MAX_COLUMNS:
                 raise ValueError(f"it declares {count} columns, above {MAX_COLUMNS}")
             for _ in range(count):
-                element, position = read_struct(footer, position)
+                element, position = read_struct(footer, position, _ELEMENT)
                 leaves += not element.get(_CHILDREN)
+            if position <= _LONGEST_BEGINNING:
+                _BEGINNINGS.append((footer[:position], key, leaves))
         elif kind == LIST and key == _ROW_GROUPS:
             count, position = _list_of_structs(footer, position)
             if count * leaves > MAX_CHUNKS:
@@ -83,13 +106,13 @@ def read_groups(footer: memoryview, *, data_end: int) -> tuple[Group, ...]:
                     f"it declares {count} row groups of {leaves} columns, above {MAX_CHUNKS} column chunks"
                 )
             for _ in range(count):
-                struct, position = read_struct(footer, position)
+                struct, position = read_struct(footer, position, _GROUP)
                 groups.append(_group(struct, leaves, data_end))
         else:
-            _, position = read_value(footer, position, kind)
+            position = skip_value(footer, position, kind)
 
 
-def _list_of_structs(data: memoryview, position: int) -> tuple[int, int]:
+def _list_of_structs(data: bytes, position: int) -> tuple[int, int]:
     kind, count, position = read_list(data, position)
     if count and kind != STRUCT:
         raise ValueError("it has a list of another type than it should")
@@ -109,7 +132,8 @@ def _chunk(column: object, data_end: int) -> Chunk:
         raise ValueError("a column chunk has no metadata")  # noqa: TRY004 - bad bytes, not a bad argument
     if isinstance(column, dict) and _FILE_PATH in column:
         raise ValueError("a column chunk lies in another file")
-    physical, codec, values, uncompressed, compressed = (number(meta, key) for key in (1, 4, 5, 6, 7))
+    physical, codec, values = number(meta, _TYPE), number(meta, _CODEC), number(meta, _VALUES)
+    uncompressed, compressed = number(meta, _UNCOMPRESSED), number(meta, _COMPRESSED)
     start = number(meta, _DATA_PAGE)
     if meta.get(_DICTIONARY_PAGE):  # some writers say 0 where there is none
         start = min(start, number(meta, _DICTIONARY_PAGE))

@@ -11,11 +11,18 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from batchscore.ingest.thrift import number, read_struct
+from batchscore.ingest.thrift import Wanted, number, read_struct
 
 _DATA_PAGE, _DICTIONARY_PAGE, _DATA_PAGE_V2 = 0, 2, 3
 _HEADER_OF = {_DATA_PAGE: 5, _DICTIONARY_PAGE: 7, _DATA_PAGE_V2: 8}
 _UNCOMPRESSED, _COMPRESSED, _CRC = 2, 3, 4
+_HEADER: Wanted = {
+    1: None,
+    _UNCOMPRESSED: None,
+    _COMPRESSED: None,
+    _CRC: None,
+    **{key: {1: None} for key in _HEADER_OF.values()},
+}
 _CODECS = {0: "", 1: "snappy", 2: "gzip", 4: "brotli", 6: "zstd", 7: "lz4_raw"}
 _LOOKED_INTO = 16 * 1024 * 1024
 _LENGTH_BYTES = 4
@@ -48,7 +55,7 @@ def page_sizes(chunk: memoryview, *, codec: int | None = None) -> PageSizes:
     position = values = uncompressed = longest = 0
     checksums = True
     while position < len(chunk):
-        header, position = read_struct(chunk, position)
+        header, position = read_struct(chunk, position, _HEADER)
         kind, size, length = number(header, 1), number(header, _UNCOMPRESSED), number(header, _COMPRESSED)
         if size < 0 or length < 0 or position + length > len(chunk):
             raise ValueError(f"a page claims {length} bytes, more than its column chunk has")

@@ -140,7 +140,7 @@ class PartitionReader:
         try:
             before = sources.stat(path)
             _check_same(fragment, before)
-            tail = sources.read(path, max(size - TAIL, 0), size)
+            tail = self._tail(path, size, before)
             footer = parse_footer(path, size, tail)
             if isinstance(footer, int):
                 tail = sources.read(path, size - footer, size)
@@ -151,9 +151,11 @@ class PartitionReader:
             ranges, whole = _ranges(fragment, footer, chunks)
             memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE)
             view = memoryview(memory)
-            for seen in sources.read_into(path, ranges, view):
-                if seen != before:
-                    raise changed(path, "its size, version, time of change or inode moved")
+            if len(tail) == size:
+                for start, stop in ranges:
+                    view[start:stop] = tail[start:stop]
+            else:
+                _check_unmoved(path, before, sources.read_into(path, ranges, view))
         except FileNotFoundError:
             raise vanished(path) from None
         view[footer.start : size] = tail[footer.start - size :]
@@ -164,6 +166,15 @@ class PartitionReader:
         coded = footer.leaves_of(self._dictionary)
         texts = frozenset(leaf for leaf, chunk in chunks if chunk.physical == BYTE_ARRAY and leaf not in coded)
         return _Loaded(fragment=fragment, buffer=pa.py_buffer(memory), footer=footer, chunks=chunks, texts=texts)
+
+    @staticmethod
+    def _tail(path: str, size: int, before: sources.Stat) -> bytes:
+        """Read the end of a file, where its footer is; of a small file that is all of it, and it is read only once."""
+        if size > TAIL:
+            return sources.read(path, size - TAIL, size)
+        buffer = bytearray(size)
+        _check_unmoved(path, before, sources.read_into(path, [(0, size)], memoryview(buffer)))
+        return bytes(buffer)
 
     def _chunks(self, fragment: Fragment, footer: ParsedFooter) -> tuple[tuple[int, Chunk], ...]:
         path = fragment.path
@@ -280,6 +291,11 @@ def digest_of_ranges(path: str, ranges: Sequence[Sequence[int]]) -> str:
     except FileNotFoundError:
         raise vanished(path) from None
     return digest.hexdigest()
+
+
+def _check_unmoved(path: str, before: sources.Stat, seen: Sequence[sources.Stat]) -> None:
+    if any(each != before for each in seen):
+        raise changed(path, "its size, version, time of change or inode moved")
 
 
 def _check_same(fragment: Fragment, found: sources.Stat) -> None:

@@ -90,7 +90,8 @@ def check_columns(
         All violations of all files, the same one in several files once: first the features in the model's order,
         then the id, the columns passed through, and what is too much.
     """
-    carried = _carried(footers, passthrough)
+    kinds, kind_of = _kinds(footers)
+    carried = _carried(kinds, passthrough)
     wanted = {*schema.names, id_column, *carried}
     checks: list[Callable[[Mapping[str, str]], Iterator[_Found]]] = [
         *(_feature_check(feature, wanted) for feature in schema.features),
@@ -101,8 +102,9 @@ def check_columns(
         checks.append(lambda types: _extras(types, wanted))
     grouped: dict[_Found, list[str]] = {}
     for check in [_duplicates, *(_by_type(check) for check in checks)]:
-        for footer in footers:
-            for found in check(footer.columns):
+        results = [tuple(check(columns)) for columns in kinds]
+        for footer, kind in zip(footers, kind_of, strict=True) if any(results) else ():
+            for found in results[kind]:
                 grouped.setdefault(found, []).append(footer.file.path)
     mixed = _mixed_types(footers, [id_column, *(name for name in carried if name != id_column)])
     return tuple(
@@ -122,8 +124,9 @@ def extra_columns(
     footers: Sequence[FooterLike], schema: FeatureSchema, *, id_column: str, passthrough: Passthrough = ()
 ) -> tuple[str, ...]:
     """Return the names, sorted, of the columns that nobody asked for."""
-    wanted = {*schema.names, id_column, *_carried(footers, passthrough)}
-    return tuple(sorted({column.name for footer in footers for column in footer.columns} - wanted))
+    kinds, _ = _kinds(footers)
+    wanted = {*schema.names, id_column, *_carried(kinds, passthrough)}
+    return tuple(sorted({column.name for columns in kinds for column in columns} - wanted))
 
 
 def raise_violations(violations: Sequence[Violation]) -> None:
@@ -160,10 +163,27 @@ def _by_type(
     return lambda columns: check({column.name: column.dtype for column in columns})
 
 
-def _carried(footers: Sequence[FooterLike], passthrough: Passthrough) -> tuple[str, ...]:
+def _carried(kinds: Sequence[Sequence[ColumnLike]], passthrough: Passthrough) -> tuple[str, ...]:
     if passthrough == "all":
-        return tuple(dict.fromkeys(column.name for footer in footers for column in footer.columns))
+        return tuple(dict.fromkeys(column.name for columns in kinds for column in columns))
     return tuple(passthrough)
+
+
+def _kinds(footers: Sequence[FooterLike]) -> tuple[list[Sequence[ColumnLike]], list[int]]:
+    """Return the kinds of files, by their columns, and which kind each file is.
+
+    Files of one schema share their columns, so that 100,000 of them are of one kind, which is checked once.
+    """
+    kinds: list[Sequence[ColumnLike]] = []
+    places: dict[int, int] = {}
+    kind_of = []
+    for footer in footers:
+        columns = footer.columns
+        if id(columns) not in places:
+            places[id(columns)] = len(kinds)
+            kinds.append(columns)  # which also keeps its id its own
+        kind_of.append(places[id(columns)])
+    return kinds, kind_of
 
 
 def _duplicates(columns: Sequence[ColumnLike]) -> Iterator[_Found]:
@@ -248,10 +268,12 @@ def _extras(types: Mapping[str, str], wanted: set[str]) -> Iterator[_Found]:
 
 def _mixed_types(footers: Sequence[FooterLike], names: Sequence[str]) -> Iterator[tuple[_Found, list[str]]]:
     """Find columns of the output whose type is not the same in all files."""
+    kinds, kind_of = _kinds(footers)
     for name in dict.fromkeys(names):
         by_type: dict[str, list[str]] = {}
-        for footer in footers:
-            for dtype in {column.dtype for column in footer.columns if column.name == name}:
+        types = [{column.dtype for column in columns if column.name == name} for columns in kinds]
+        for footer, kind in zip(footers, kind_of, strict=True):
+            for dtype in types[kind]:
                 by_type.setdefault(dtype, []).append(footer.file.path)
         common, *others = sorted(by_type, key=lambda dtype: -len(by_type[dtype])) or ["", *()]
         for other in others:

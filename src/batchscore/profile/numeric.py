@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from operator import add
 from typing import Any
 
 import numpy as np
@@ -255,19 +256,19 @@ def merge(first: NumericProfile, second: NumericProfile) -> NumericProfile:
     bins = dict(first.bins)
     for key, count in second.bins.items():
         bins[key] = bins.get(key, 0) + count
-    return _collapsed(
-        NumericProfile(
-            **{name: getattr(first, name) + getattr(second, name) for name in _COUNTS},
-            integer=integer,
-            minimum=min(exact, default=None),
-            maximum=max(exact, default=None),
-            total=first.total + second.total,
-            squares=first.squares + second.squares,
-            floor=max(first.floor, second.floor),
-            bins=bins,
-            unit=tuple(a + b for a, b in zip(first.unit, second.unit, strict=True)),
-        )
+    merged = NumericProfile(
+        **{name: getattr(first, name) + getattr(second, name) for name in _COUNTS},
+        integer=integer,
+        minimum=min(exact, default=None),
+        maximum=max(exact, default=None),
+        total=first.total + second.total,
+        squares=first.squares + second.squares,
+        floor=max(first.floor, second.floor),
+        bins=dict(sorted(bins.items())),
+        unit=tuple(map(add, first.unit, second.unit)),
     )
+    # Below a floor that both had there is no bin: without too many of them there is nothing to collapse.
+    return merged if first.floor == second.floor and len(bins) <= MOST_BINS else _collapsed(merged)
 
 
 def _unit_counts(scores: Floats) -> list[int]:
