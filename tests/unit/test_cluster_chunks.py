@@ -27,7 +27,13 @@ def index_of(partition: Partition) -> int:
 def workers():
     """Two workers behind a real scheduler, in this process."""
     with (
-        LocalCluster(n_workers=WORKERS, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
+        LocalCluster(
+            n_workers=WORKERS,
+            threads_per_worker=1,
+            processes=False,
+            dashboard_address=None,
+            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
+        ) as cluster,
         Client(cluster) as client,
     ):
         yield tasks.Distributed(client, ClusterOptions(workers=WORKERS)), cluster.scheduler

@@ -36,6 +36,8 @@ def local_processes(options: ClusterOptions) -> Iterator[Workers]:
                 threads_per_worker=1,
                 processes=True,
                 dashboard_address=None,
+                # Its HTTP server has a fixed port otherwise, which another run on this machine may have.
+                scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
                 host="127.0.0.1",
             )
         except (OSError, TimeoutError, RuntimeError) as error:
