@@ -52,7 +52,8 @@ from batchscore.model.compiled.making import NotCompilable, compile_model
 from batchscore.model.compiled.ways import Candidate
 from batchscore.model.estimator import as_model
 from batchscore.model.native import natively
-from batchscore.schema import FeatureSchema
+from batchscore.model.preparation import Coded
+from batchscore.schema import Feature, FeatureSchema
 
 BLOCK = 512
 VERSIONS = {"numpy": "1", "scipy": "2", "scikit-learn": "3", "pyarrow": "4", "pandas": "5"}
@@ -232,6 +233,22 @@ def test_what_is_not_known_does_not_compile(last: Any, why: str) -> None:
 
     with pytest.raises(NotCompilable, match=why):
         compile_model(original, made)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_transformers_are_asked_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An encoder of 200 categories, of which as many columns come, is asked about all of them at once."""
+    names = [f"value {number}" for number in range(200)]
+    rows = pa.table({"text": names * 2})
+    schema = FeatureSchema(name="texts", version="1", features=(Feature(name="text", dtype="string"),))
+    fitted = make_pipeline(OneHotEncoder(handle_unknown="ignore", sparse_output=False), LogisticRegression())
+    original, made = loaded(fitted.fit(rows.to_pandas(), [number % 2 for number in range(400)]), schema)
+    asked, ask = [], Coded.ask
+    monkeypatch.setattr(Coded, "ask", lambda self, *given: asked.append(1) or ask(self, *given))
+    compile_model(original, made)
+
+    assert len(original.preparation.columns) == 200
+    assert 0 < len(asked) < 12
 
 
 @pytest.mark.filterwarnings("ignore")

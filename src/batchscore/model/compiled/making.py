@@ -98,7 +98,8 @@ def _without_transformers(preparation: Preparation) -> Preparation:
     for column in preparation.columns:
         coded = column.coded
         if isinstance(coded, Coded):
-            tables.setdefault(id(coded), tabulated(coded))
+            if id(coded) not in tables:
+                tables[id(coded)] = tabulated(coded)
             columns.append(replace(column, coded=tables[id(coded)]))
         else:
             columns.append(column)

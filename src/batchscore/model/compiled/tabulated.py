@@ -104,7 +104,7 @@ def _tabulate(coded: Coded, index: int) -> Table:
     if feature.dtype.startswith("float"):
         own.append(pa.array([np.nan], dtype))
     values = pa.concat_arrays([known, *own])
-    asked = [_ask(coded, index, values.slice(at, 1)) for at in range(len(values))]
+    asked = _answers(coded, index, values)
     asked.append(_other(coded, index, values, dtype))
     width = coded.widths[index]
     answers = np.array([np.zeros(width) if answer is None else answer for answer in asked], dtype=np.float64)
@@ -140,7 +140,7 @@ def _other(coded: Coded, index: int, values: pa.Array, dtype: pa.DataType) -> np
         return None
     unseen = _unseen(dtype)
     unseen = unseen.filter(pc.invert(pc.is_in(unseen, value_set=values)))
-    answers = [_ask(coded, index, unseen.slice(at, 1)) for at in range(len(unseen))]
+    answers = _answers(coded, index, unseen)
     bits = {None if answer is None else answer.tobytes() for answer in answers}
     if len(bits) != 1:
         raise NotTabulable(f"the feature '{coded.features[index].name}' has values that are answered one by one")
@@ -157,12 +157,14 @@ def _unseen(dtype: pa.DataType) -> pa.Array:
     return pa.array(_UNSEEN_NUMBERS, pa.float64()).cast(dtype).unique()
 
 
-def _ask(coded: Coded, index: int, value: pa.Array) -> np.ndarray | None:
+def _answers(coded: Coded, index: int, values: pa.Array) -> list[np.ndarray | None]:
+    """Return the answer about each value, None where it is refused: all at once, unless one of them is."""
     try:
-        answer: np.ndarray = coded.ask(index, value)[0]
+        return list(coded.ask(index, values))
     except (ValueError, TypeError):
-        return None
-    return answer
+        if len(values) == 1:
+            return [None]
+    return [answer for at in range(len(values)) for answer in _answers(coded, index, values.slice(at, 1))]
 
 
 def _plain_zeros(values: pa.Array) -> pa.Array:
