@@ -44,5 +44,7 @@ def test_operator_goes_last() -> None:
     crds = [f"dask{kind}.kubernetes.dask.org" for kind in ("clusters", "workergroups", "jobs", "autoscalers")]
     kubectl("delete", "crd", *crds, "--timeout=60s")
 
-    assert names("deployments,pods", namespace="dask-operator") == []
+    # helm waits for the objects of the chart, not for the pods of a Deployment, which end by themselves.
+    until("nothing of the operator left", 60, lambda: not names("deployments,pods", namespace="dask-operator"))
+
     assert [name for name in names("crd") if "dask" in name] == []
