@@ -40,7 +40,8 @@ def units_of(data: Path) -> list[tuple[Path, list[int], str]]:
         return [(path, [], path.name) for path in sorted(data.glob("*.parquet"))]
     groups = list(range(pq.ParquetFile(data).num_row_groups))
     middle = -(-len(groups) // 2)
-    return [(data, half, f"part-{number}.parquet") for number, half in enumerate((groups[:middle], groups[middle:]))]
+    halves = [half for half in (groups[:middle], groups[middle:]) if half]
+    return [(data, half, f"part-{number}.parquet") for number, half in enumerate(halves)]
 
 
 def score(pipeline: Any, units: list[tuple[Path, list[int], str]], out: Path) -> None:

@@ -6,11 +6,14 @@ import pyarrow as pa
 
 from batchscore.check import Checked
 from batchscore.errors import ContractError
-from batchscore.ids import ByteRun, Duplicate, confirm, merge_ranges
+from batchscore.ids import AT_ONCE, ByteRun, Duplicate, confirm, merge_ranges
 from batchscore.ingest import PartitionReader
 from batchscore.preprocess import locate
 from batchscore.report import Totals
 from batchscore.store import WorkFolder
+
+LEAST_READ = 512
+"""Hashes of a partition that are read at a time at least, a page: with fewer, many partitions cost a read per hash."""
 
 _SHOWN = 5
 
@@ -28,7 +31,8 @@ def check_unique(checked: Checked, work: WorkFolder, totals: Totals) -> None:
         ByteRun(lambda start, stop, index=report.index: work.ids(index, start, stop), report.read_rows)  # type: ignore[misc]
         for report in totals.in_order
     ]
-    found = confirm(merge_ranges(runs), lambda index: _ids(checked, index))
+    candidates = merge_ranges(runs, at_once=max(AT_ONCE, LEAST_READ * len(runs)))
+    found = confirm(candidates, lambda index: _ids(checked, index))
     if found:
         raise _error(checked, found)
 

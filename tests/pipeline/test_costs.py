@@ -24,7 +24,7 @@ collected = []
 def note(event, args):
     if event == "open" and isinstance(args[0], str):
         opened[args[0]] += 1
-        if "_batchscore" in args[0] and args[0].endswith(".parquet"):
+        if "_batchscore/work" in args[0] and args[0].endswith(".parquet"):
             collected.append((sum(each["collections"] for each in gc.get_stats()), gc.isenabled()))
 sys.addaudithook(note)
 real = os.fsync

@@ -4,9 +4,10 @@ The hash is meant against mistakes, not against an adversary: equal hashes are o
 """
 
 from batchscore.ids.hashing import BadIds, Hashes, IdHashes, Rows, find_bad_ids, hash_ids, sorted_hashes
-from batchscore.ids.merging import ByteRun, Candidate, Duplicate, HashRun, confirm, merge_ranges
+from batchscore.ids.merging import AT_ONCE, ByteRun, Candidate, Duplicate, HashRun, confirm, merge_ranges
 
 __all__ = [
+    "AT_ONCE",
     "BadIds",
     "ByteRun",
     "Candidate",

@@ -69,14 +69,10 @@ def profile(column: pa.Array | pa.ChunkedArray, declared: Iterable[str]) -> Cate
     """
     raw = tuple(declared)
     names = tuple(sorted(_labels(buffers.texts(raw))))
-    distinct = pc.value_counts(_countable(column))
-    values, counts = distinct.field("values"), buffers.numbers(distinct.field("counts"))
-    valid = buffers.flags(values.is_valid())
-    texts = values.drop_null().cast(pa.large_string())
-    kept, other = _kept(texts, counts[valid], (*raw, *names))
-    return CategoricalProfile(
-        rows=len(column), nulls=int(counts[~valid].sum()), other=other, declared=names, counts=kept
-    )
+    texts, counts = _counted(column)
+    kept, other = _kept(texts, counts, (*raw, *names))
+    nulls = len(column) - int(counts.sum())
+    return CategoricalProfile(rows=len(column), nulls=nulls, other=other, declared=names, counts=kept)
 
 
 def merge(first: CategoricalProfile, second: CategoricalProfile) -> CategoricalProfile:
@@ -109,6 +105,26 @@ def from_dict(content: Mapping[str, Any]) -> CategoricalProfile:
         declared=tuple(content["declared"]),
         counts=dict(content["counts"]),
     )
+
+
+def _counted(column: pa.Array | pa.ChunkedArray) -> tuple[pa.LargeStringArray, NDArray[np.int64]]:
+    """Return the distinct values of a column as text, each once, and how often each stands there; nulls are left out."""
+    coded = column.chunk(0) if isinstance(column, pa.ChunkedArray) and column.num_chunks == 1 else column
+    if isinstance(coded, pa.DictionaryArray) and _is_plain(coded.dictionary):
+        present = coded.indices.drop_null() if coded.null_count else coded.indices
+        counts = np.bincount(buffers.numbers(present).astype(np.int64, copy=False), minlength=len(coded.dictionary))
+        used = np.flatnonzero(counts)
+        return buffers.taken(coded.dictionary, used).cast(pa.large_string()), counts[used]
+    distinct = pc.value_counts(_countable(column))
+    values, counts = distinct.field("values"), buffers.numbers(distinct.field("counts"))
+    valid = buffers.flags(values.is_valid())
+    return values.drop_null().cast(pa.large_string()), counts[valid]
+
+
+def _is_plain(dictionary: pa.Array) -> bool:
+    """Whether a dictionary holds text, and each only once: a reader may leave it otherwise."""
+    is_text = pa.types.is_string(dictionary.type) or pa.types.is_large_string(dictionary.type)
+    return is_text and not dictionary.null_count and len(pc.unique(dictionary)) == len(dictionary)
 
 
 def _countable(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
