@@ -213,7 +213,7 @@ FILES: tuple[Bad, ...] = (
     row(13, "E-SNAPSHOT-CHANGED-SINCE-SCORED", "a bit that changes after a failed attempt scored it", "part-0.parquet' has changed since partition 0", spoil=_resumed),
     row(10, "E-CONFIG-NOT-A-FILE", "a device instead of a snapshot", "'/dev/zero' is not a regular file", spoil=lambda w: w.configure(snapshot__path="/dev/zero")),
     row(20, "E-MISSING-NOT-FOUND", "no snapshot of this date", "customers_2024_03_02", "is not there", date="2024-03-02"),
-    row(20, "E-MISSING-NOT-FOUND", "an empty folder", f"'{SNAPSHOT}'", "is not there", spoil=lambda w: [w.part(n).unlink() for n in ALL]),
+    row(20, "E-MISSING-NOT-FOUND", "an empty folder", f"'{SNAPSHOT}'", "holds no file", spoil=lambda w: [w.part(n).unlink() for n in ALL]),
     row(20, "E-MISSING-NOT-READY", "no ready file", "'data/customers_2024_03_01/_SUCCESS'", "is not there", spoil=lambda w: w.configure(snapshot__ready="_SUCCESS")),
 )
 
