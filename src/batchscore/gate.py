@@ -238,7 +238,7 @@ def refusal(verdicts: Sequence[Verdict], *, date: str) -> Held | None:
         return Held(
             f"the run of {date} is held, {reasons}",
             slug="HOLD",
-            remedy=f"look at it, then `batchscore release --date {date} --reason TEXT` or `batchscore discard`",
+            remedy=f"look at it, then `batchscore release --config … --date {date} --reason TEXT` or `discard` likewise",
             state="Nothing was published; the run is kept as it was scored.",
             **context,
         )

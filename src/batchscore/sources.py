@@ -342,9 +342,11 @@ def _translated(path: str, action: Callable[[], _ResultT]) -> _ResultT:
     """Turn each library's errors into ours; `from None`, because the originals may print signed addresses."""
     try:
         return action()
-    except FileNotFoundError:
-        raise FileNotFoundError(errno.ENOENT, "no such file", redact(path)) from None
+    except FileNotFoundError as error:
+        raise FileNotFoundError(errno.ENOENT, "no such file", redact(str(error.filename or path))) from None
     except OSError as error:
+        if error.errno == errno.ELOOP:  # a symlink that leads to itself leads nowhere, however often it is tried
+            raise FileNotFoundError(errno.ENOENT, "no such file", redact(path)) from None
         text = redact(error.strerror or str(error))
         raise (_TransientError(text) if error.errno in _TRANSIENT else failed(path, text)) from None
     except Exception as error:

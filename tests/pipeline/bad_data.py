@@ -171,7 +171,7 @@ COLUMNS: tuple[Bad, ...] = (
     row(12, "E-CONTRACT-COLUMN-TYPE", "whole numbers as float64", "'age' must be int32 and is float64", "missing values", spoil=recast("age", pa.float64())),
     row(12, "E-CONTRACT-COLUMN-TYPE", "whole numbers of other width, without `allow`", "'age' must be int32 and is int64", spoil=recast("age", pa.int64())),
     row(12, "E-CONTRACT-COLUMN-TYPE", "numbers as text", "'visits' must be int64 and is string", spoil=recast("visits", pa.string())),
-    row(12, "E-CONTRACT-COLUMN-TYPE", "another type in one file of three", "'amount' must be float64 and is float32 in 1 of 3 files", "part-2.parquet", spoil=recast("amount", pa.float32(), (2,))),
+    row(12, "E-CONTRACT-COLUMN-TYPE", "another type in one file of three", "'amount' must be float64 and is float32 in 1 of 3 files", "part-2.parquet", "`allow: [float32]` in the feature schema takes it", spoil=recast("amount", pa.float32(), (2,))),
     row(12, "E-CONTRACT-COLUMN-TYPE", "a column without a single value", "'visits'", "null", spoil=lambda w: w.rewrite(lambda t: t.set_column(3, "visits", pa.nulls(t.num_rows)))),
     row(12, "E-CONTRACT-ID-TYPE", "ids that are floats", "'customer_id'", "float64", spoil=lambda w: w.rewrite(lambda t: t.set_column(0, "customer_id", pa.array(np.arange(t.num_rows, dtype=float))), *ALL)),
     row(12, "E-CONTRACT-MIXED-TYPE", "ids that are text in one file and numbers in another", "'customer_id'", "int64", spoil=lambda w: w.rewrite(lambda t: t.set_column(0, "customer_id", pa.array(range(t.num_rows))), 2)),
@@ -213,7 +213,7 @@ FILES: tuple[Bad, ...] = (
     row(13, "E-SNAPSHOT-CHANGED-SINCE-SCORED", "a bit that changes after a failed attempt scored it", "part-0.parquet' has changed since partition 0", spoil=_resumed),
     row(10, "E-CONFIG-NOT-A-FILE", "a device instead of a snapshot", "'/dev/zero' is not a regular file", spoil=lambda w: w.configure(snapshot__path="/dev/zero")),
     row(20, "E-MISSING-NOT-FOUND", "no snapshot of this date", "customers_2024_03_02", "is not there", date="2024-03-02"),
-    row(20, "E-MISSING-NOT-FOUND", "an empty folder", f"'{SNAPSHOT}'", "is not there", spoil=lambda w: [w.part(n).unlink() for n in ALL]),
+    row(20, "E-MISSING-NOT-FOUND", "an empty folder", f"'{SNAPSHOT}'", "holds no file", spoil=lambda w: [w.part(n).unlink() for n in ALL]),
     row(20, "E-MISSING-NOT-READY", "no ready file", "'data/customers_2024_03_01/_SUCCESS'", "is not there", spoil=lambda w: w.configure(snapshot__ready="_SUCCESS")),
 )
 

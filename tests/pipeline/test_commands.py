@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shlex
+import shutil
+import socket
 import stat
 
 import joblib
@@ -82,6 +85,54 @@ def test_what_to_type_next_is_about_the_same_run(world):
     assert [command.split()[:2] for command in typed] == [["batchscore", "verify"], ["batchscore", "replay"]]
     assert [each.code for each in (ran, *ended, *others)] == [0] * 8, [each.err for each in (*ended, *others)]
     assert not world.path(OUTPUTS).exists()
+
+
+def test_a_damaged_date_does_not_hide_the_others(world):
+    """`runs` lists it as damaged and the others as they are, and ends in 18."""
+    shutil.copytree(world.path(SNAPSHOT), world.path("data/customers_2024_03_02"))
+    world.run()
+    world.run(date="2024-03-02")
+    world.path(f"{OUTPUTS}/{DAY}/metadata.json").write_text("{}")
+    listed = world("runs", *WITH, "--json")
+
+    assert listed.code == 18
+    assert [(run["date"], run["state"], run["rows"]) for run in listed.document["runs"]] == [
+        (DAY, "damaged", None),
+        ("2024-03-02", "published", 300),
+    ]
+    assert "metadata.json is damaged" in listed.document["runs"][0]["reason"]
+
+
+def test_what_is_told_of_a_gateway_is_true(world):
+    """A group to forget is required, and what failed is what was asked for."""
+    world.configure(metrics={"pushgateway": "http://127.0.0.1:9", "budget_seconds": 0.2})
+    unknown = world("metrics", "forget", *WITH, "--run-type", "nightly")
+    refused = world("metrics", "forget", *WITH, "--run-type", "manual")
+
+    assert (unknown.code, "help: name one, or all" in unknown.err) == (2, True)
+    assert refused.code == 23
+    assert "the Pushgateway did not forget the group of manual runs" in refused.err
+    assert "The published output is as it was." in refused.err
+
+
+@pytest.mark.parametrize("address", ["scheduler", "tcp://scheduler", "tcp://:", "scheduler:port"])
+def test_an_address_without_a_port_is_refused_at_once(world, address):
+    """No deadline has to pass before it is seen."""
+    ended = world.run("--set", "cluster.kind=address", "--set", f"cluster.address={address}")
+
+    assert (ended.code, "as tls://scheduler:8786 is" in ended.err) == (10, True)
+
+
+def test_worker_processes_warn_of_no_port(world):
+    """Lines of stderr are log lines, also where another cluster on the machine has Dask's usual port."""
+    with socket.socket() as taken:
+        with contextlib.suppress(OSError):  # when it is taken already, so much the better
+            taken.bind(("127.0.0.1", 8787))
+            taken.listen()
+        ended = world.run("--set", "cluster.processes=true")
+
+    assert ended.code == 0
+    assert [line for line in ended.err.splitlines() if not line.startswith("{")] == []
 
 
 def test_the_predictions_are_those_of_the_model(world):

@@ -149,7 +149,7 @@ def test_the_gravest_verdict_decides() -> None:
         "the run of 2013-02-08 is held, volume: 1 rows: 100% below the 1,000 of 8 Fridays, "
         "a drop of more than volume.max_drop 40%",
         slug="HOLD",
-        remedy="look at it, then `batchscore release --date 2013-02-08 --reason TEXT` or `batchscore discard`",
+        remedy="look at it, then `batchscore release --config … --date 2013-02-08 --reason TEXT` or `discard` likewise",
         state="Nothing was published; the run is kept as it was scored.",
         gates=["volume"],
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import random
 import subprocess
@@ -145,12 +146,49 @@ def test_missing_snapshot_is_20(tmp_path: Path, ready: str | None) -> None:
     options = ingest.SnapshotOptions(path="x", id="id", ready=text, wait_minutes=2)
     clock = Clock()
 
-    with pytest.raises(SnapshotMissing, match="is not there after 2 minutes"):
+    with pytest.raises(SnapshotMissing, match=r"(is not there|holds no file) after 2 minutes"):
         ingest.wait_for_snapshot(options, str(tmp_path / "day"), date=DAY, clock=clock, sleep=clock.sleep)
     with pytest.raises(SnapshotMissing, match="is not there"):
         ingest.list_snapshot(str(tmp_path / "day"), COLUMNS)
 
     assert clock.now == 120
+
+
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        (None, "the snapshot '{folder}/day' is not there"),
+        ("day/_SUCCESS", "the snapshot '{folder}/day' holds no file"),
+        ("day/a.parquet", "the file '{folder}/day/b.parquet' of the snapshot is not there"),
+    ],
+    ids=["nothing", "an empty folder", "a symlink that leads nowhere"],
+)
+def test_what_is_missing_is_named(tmp_path: Path, made: str | None, told: str) -> None:
+    """A folder that is there is not said to be missing, and neither is the whole for one file of it."""
+    if made:
+        (tmp_path / "day").mkdir()
+        (tmp_path / made).touch()
+    if made == "day/a.parquet":
+        (tmp_path / "day/b.parquet").symlink_to("nowhere")
+    options = ingest.SnapshotOptions(path="x", id="id")
+
+    with pytest.raises(SnapshotMissing) as caught:
+        ingest.wait_for_snapshot(options, str(tmp_path / "day"), date=DAY)
+
+    assert caught.value.message == told.format(folder=tmp_path)
+
+
+def test_a_wait_is_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever reads the log knows what an hour of silence waits for; one line says it, however long it takes."""
+    options = ingest.SnapshotOptions(path="x", id="id", wait_minutes=60)
+    clock = Clock()
+    with pytest.raises(SnapshotMissing):
+        ingest.wait_for_snapshot(options, str(tmp_path / "day"), date=DAY, clock=clock, sleep=clock.sleep)
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+    assert [(line["event"], line["why"], line["minutes"]) for line in lines] == [
+        ("waiting for the snapshot", f"the snapshot '{tmp_path}/day' is not there", 60)
+    ]
 
 
 def test_ready_file_beside_a_file_is_no_data(tmp_path: Path) -> None:

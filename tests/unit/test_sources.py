@@ -121,6 +121,13 @@ def test_missing_file_keeps_its_class(tmp_path: Path) -> None:
         sources.stat(str(tmp_path / "none"))
 
 
+def test_a_symlink_that_leads_to_itself_is_missing(tmp_path: Path) -> None:
+    """It leads nowhere: no storage failure that another try may pass."""
+    (tmp_path / "round").symlink_to("round")
+    with pytest.raises(FileNotFoundError):
+        sources.stat(str(tmp_path / "round"))
+
+
 def test_unknown_store_is_refused() -> None:
     """A store that is not understood is a wrong configuration."""
     with pytest.raises(ConfigError, match="unknown store 'ftp'"):

@@ -39,7 +39,7 @@ def metrics_push(given: Given, given_date: str) -> Answer:
 def metrics_forget(given: Given, run_type: str) -> Answer:
     """Have the Pushgateway forget a group, or all of a pipeline's."""
     config = load_config(given.files, given.overrides)
-    groups = get_args(RunType) if run_type == "all" else (parse_run_type(run_type),)
+    groups = get_args(RunType) if run_type == "all" else (parse_run_type(run_type, remedy="name one, or all"),)
     told = {group: _pushed(_pusher(config, group).forget(), f"the group of {group} runs") for group in groups}
     if len(told) == 1:
         return told[groups[0]]
@@ -89,10 +89,16 @@ def _pusher(config: RunConfig, run_type: RunType) -> Pusher:
 
 def _pushed(outcome: Outcome, what: str) -> Answer:
     if outcome.status == "failed":
+        failed = (
+            f"the Pushgateway did not forget {what}"
+            if outcome.push == "forget"
+            else f"{what} did not reach the Pushgateway"
+        )
         raise StorageFailed(
-            f"{what} did not reach the Pushgateway: {outcome.detail}",
+            f"{failed}: {outcome.detail}",
             slug="PUSH",
-            remedy="check metrics.pushgateway and the server; the published output is as it was",
+            remedy="check metrics.pushgateway and the server, then run the same command again",
+            state="The published output is as it was.",
         )
     verb = "forgotten" if outcome.push == "forget" else f"pushed: {outcome.series} series, {text.size(outcome.size)}"
     return Answer(text=f"{what}: {verb}", document=asdict(outcome))

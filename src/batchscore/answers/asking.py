@@ -92,8 +92,12 @@ def asked_day(given: str, config: RunConfig) -> Asked:
     return Asked(day=day, run_type="scheduled", attempt=attempt)
 
 
-def parse_run_type(given: str) -> RunType:
+def parse_run_type(given: str, *, remedy: str = "leave it out, or name one") -> RunType:
     """Parse a run type.
+
+    Args:
+        given: The text.
+        remedy: What to do about another one.
 
     Raises:
         UsageError: When the text is none.
@@ -102,9 +106,7 @@ def parse_run_type(given: str) -> RunType:
     for known in types:
         if known == given:
             return known
-    raise UsageError(
-        f"--run-type {given!r} is none of {', '.join(types)}", slug="RUN-TYPE", remedy="leave it out, or name one"
-    )
+    raise UsageError(f"--run-type {given!r} is none of {', '.join(types)}", slug="RUN-TYPE", remedy=remedy)
 
 
 @contextmanager
@@ -168,4 +170,6 @@ def write_file(path: str, content: str) -> None:
     try:
         Path(path).write_text(content, encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"'{path}' can not be written: {error.strerror}", slug="OUTPUT-FILE") from error
+        raise UsageError(
+            f"'{path}' can not be written: {error.strerror}", slug="OUTPUT-FILE", remedy="check the folder"
+        ) from error

@@ -11,6 +11,7 @@ from batchscore import text
 from batchscore.answers.asking import parse_day, published_answer, write_file
 from batchscore.check import Checked, check_date, load_schema, verify_model
 from batchscore.config import RunConfig, load_config
+from batchscore.errors import StateDamaged
 from batchscore.judge import baseline_of, volume_record
 from batchscore.plan import differences
 from batchscore.run import look_at_output
@@ -75,6 +76,7 @@ def runs(given: Given, last: int) -> Answer:
     store = look_at_output(config)
     records = [record for day in store.dates()[-last:] for record in _ledger_rows(store, day)]
     records += [record for day in store.held_dates() for record in _held_rows(store, day)]
+    damaged = any(record["state"] == "damaged" for record in records)
     header = ("date", "rev", "state", "rows", "flagged", "set aside", "seconds", "model", "type", "by", "why")
     columns = (
         "date",
@@ -90,7 +92,11 @@ def runs(given: Given, last: int) -> Answer:
         "reason",
     )
     lines = text.table([[record[name] for name in columns] for record in records], header)
-    return Answer(text="\n".join(lines) if records else "nothing is published yet", document={"runs": records})
+    return Answer(
+        text="\n".join(lines) if records else "nothing is published yet",
+        document={"runs": records},
+        exit_code=StateDamaged.exit_code if damaged else 0,
+    )
 
 
 def _checked_facts(checked: Checked) -> list[tuple[str, object]]:
@@ -168,18 +174,20 @@ def _held_rows(store: Store, day: str) -> Iterator[dict[str, Any]]:
 def _numbers(published: Published, state: str) -> dict[str, Any]:
     """Return what is listed of a run, published or held."""
     commit = published.commit
-    summary, metadata = published.document("summary_metrics.json"), published.document("metadata.json")
+    known = {"date": commit.date, "revision": commit.number, "run_type": commit.run_type, "by": commit.by}
+    try:
+        summary, metadata = published.document("summary_metrics.json"), published.document("metadata.json")
+    except StateDamaged as error:  # the others are listed all the same
+        counts = dict.fromkeys(("rows", "flagged", "rejected", "seconds", "model"))
+        return {**known, **counts, "state": "damaged", "reason": error.message}
     return {
-        "date": commit.date,
-        "revision": commit.number,
+        **known,
         "state": state,
         "rows": summary["rows"]["scored"],
         "flagged": summary["rows"]["flagged"],
         "rejected": summary["rows"]["rejected"],
         "seconds": metadata["execution_time_sec"],
         "model": metadata["model_version"],
-        "run_type": commit.run_type,
-        "by": commit.by,
         "reason": commit.reason,
     }
 

@@ -6,6 +6,7 @@ import `distributed`; everything else runs on `distributed`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Literal, Protocol, Self, TypeVar
@@ -62,6 +63,8 @@ class ClusterOptions(Section):
     def _address_goes_with_kind(self) -> Self:
         if (self.kind == "address") != (self.address is not None):
             raise ValueError("needs 'address' with kind: address, and only then")
+        if self.address is not None and re.fullmatch(r"([a-z]+://)?[^\s/]+:[0-9]{1,5}/?", self.address) is None:
+            raise ValueError(f"has the address {self.address!r}, which is none with a port, as tls://scheduler:8786 is")
         if self.tls is not None and self.kind != "address":
             raise ValueError("takes 'tls' only with kind: address")
         return self

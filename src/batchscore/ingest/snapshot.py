@@ -7,12 +7,14 @@ import re
 import time
 from collections.abc import Callable
 from datetime import date as Date  # noqa: N812 - `date` is what the functions take
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator
 
 from batchscore import sources
 from batchscore.errors import ConfigError, SnapshotMissing
+from batchscore.logs import logger
 from batchscore.strict import Section
 
 _FIELD = re.compile(r"\{([^{}]*)\}")
@@ -29,12 +31,15 @@ _CODES: dict[str, Callable[[Date], str]] = {
 }
 _POLL_SECONDS = 15.0
 
+_log = logger(__name__)
+
 
 class SnapshotOptions(Section):
     """`snapshot`: where the rows of a date are, and what must hold before they are read."""
 
     path: str = Field(min_length=1)
-    """A file, or a directory of files; `{date}` or `{date:%Y_%m_%d}` is the only field, and may be absent."""
+    """A file, or a directory of files: all in and below it whose names begin with neither `.` nor `_`.
+    `{date}` or `{date:%Y_%m_%d}` is the only field, and may be absent."""
     id: str = Field(min_length=1)
     """The column that names a row: unique and not null."""
     extra_columns: Literal["ignore", "fail"] = "ignore"
@@ -130,29 +135,39 @@ def wait_for_snapshot(
     Raises:
         SnapshotMissing: When it is not there after `wait_minutes`.
     """
-    deadline = clock() + options.wait_minutes * 60
+    deadline, told = clock() + options.wait_minutes * 60, False
     while missing := _missing(options, path, date):
         left = deadline - clock()
         if left <= 0:
             waited = f" after {options.wait_minutes:g} minutes" if options.wait_minutes else ""
             raise SnapshotMissing(
-                f"{missing} is not there{waited}",
+                f"{missing}{waited}",
                 slug="NOT-READY" if missing.startswith("the ready") else "NOT-FOUND",
                 remedy="wait for the producer, or set snapshot.wait_minutes",
                 path=sources.redact(path),
             )
+        if not told:
+            _log.info("waiting for the snapshot", why=missing, minutes=options.wait_minutes)
+            told = True
         sleep(min(left, _POLL_SECONDS))
 
 
 def _missing(options: SnapshotOptions, path: str, date: Date) -> str | None:
     ready = ready_path(options, path, date)
     if ready is not None and not _is_file(ready):
-        return f"the ready file '{sources.redact(ready)}'"
+        return f"the ready file '{sources.redact(ready)}' is not there"
     try:
         found = [file for file in sources.list_files(path) if file.path != ready]
-    except FileNotFoundError:  # a file vanished while it was listed: not settled yet
-        found = []
-    return None if found else f"the snapshot '{sources.redact(path)}'"
+    except FileNotFoundError as error:  # it vanished while it was listed, or a symlink leads nowhere: not settled yet
+        return f"the file '{sources.redact(str(error.filename or path))}' of the snapshot is not there"
+    if found:
+        return None
+    there = "holds no file" if _is_folder(path) else "is not there"
+    return f"the snapshot '{sources.redact(path)}' {there}"
+
+
+def _is_folder(path: str) -> bool:
+    return not sources.is_remote(path) and Path(path).is_dir()
 
 
 def _is_file(path: str) -> bool:

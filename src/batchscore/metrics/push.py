@@ -27,6 +27,8 @@ START_SECONDS = 3.0
 """The most that the start's push may take of the budget."""
 PAUSES = (0.5, 1.5)
 """Seconds before the second and the third try of a push that got no answer."""
+_ANY_SECONDS = 0.05
+"""With less of the budget left no gateway can answer."""
 SLACK_SECONDS = 0.1
 """How long a push that was cut at its deadline may take to notice."""
 
@@ -234,6 +236,8 @@ class _Delivery:
         return Outcome(push=self._order.push, status="failed", detail=detail, seconds=self._spent())
 
     def _late(self) -> str:
+        if self._order.seconds < _ANY_SECONDS:
+            return "the pushes before it used up metrics.budget_seconds"
         return f"the gateway gave no whole answer within {self._order.seconds:.1f} s"
 
     def _spent(self) -> float:

@@ -69,7 +69,11 @@ def check_options(
     _check_segments(options, known)
     for name in (options.flag, options.review):
         if name in known:
-            raise _refusal(f"postprocess names a column '{name}', which the snapshot has too", "COLUMN")
+            raise _refusal(
+                f"postprocess names a column '{name}', which the snapshot has too",
+                "COLUMN",
+                "name it otherwise, or do not pass that column through",
+            )
     if types is None:
         return
     check_rules(
@@ -86,13 +90,17 @@ def _check_scores(options: PostprocessOptions, calibration: CalibrationOptions |
         keys: dict[str, object] = {"postprocess.threshold": options.threshold, "calibration": calibration}
         for key, value in keys.items():
             if value is not None:
-                raise _refusal(f"{key} needs a score, but model.output is class", "NO-SCORE")
+                raise _refusal(f"{key} needs a score, but model.output is class", "NO-SCORE", _NO_SCORE)
         if any(rule.then.moves_prediction for rule in options.rules):
-            raise _refusal("postprocess.rules move a prediction, but model.output is class", "NO-SCORE")
+            raise _refusal("postprocess.rules move a prediction, but model.output is class", "NO-SCORE", _NO_SCORE)
     moved: dict[str, object] = {"postprocess.clip": options.clip, "postprocess.round": options.round}
     for key, value in moved.items():
         if value is not None and (output != "value" or calibration is not None):
-            raise _refusal(f"{key} is for the values of a regressor, not for probabilities or classes", "VALUE")
+            raise _refusal(
+                f"{key} is for the values of a regressor, not for probabilities or classes",
+                "VALUE",
+                "take it out, or set model.output to value",
+            )
 
 
 def _check_thresholds(options: PostprocessOptions, *, probability: bool) -> None:
@@ -111,20 +119,29 @@ def _check_segments(options: PostprocessOptions, types: Mapping[str, str | None]
         return
     column = options.segments.column
     if column not in types:
-        raise _refusal(f"postprocess.segments.column '{column}' is no feature and no passthrough column", "SEGMENTS")
+        raise _refusal(
+            f"postprocess.segments.column '{column}' is no feature and no passthrough column", "SEGMENTS", _SEGMENTS
+        )
     dtype = types[column]
     if dtype is None:
         return
     if family(dtype) not in ("text", "number", "boolean") or dtype.startswith("float"):
-        raise _refusal(f"postprocess.segments.column '{column}' is {dtype}, which has no segments", "SEGMENTS")
+        raise _refusal(
+            f"postprocess.segments.column '{column}' is {dtype}, which has no segments", "SEGMENTS", _SEGMENTS
+        )
     for value in options.segments.thresholds:
         fact = value_problem(value, family(dtype))
         if fact is not None:
             raise _refusal(
                 f"postprocess.segments.thresholds compares the column '{column}', which is {dtype}, with {fact}",
                 "SEGMENTS",
+                "write its values as the column holds them: text in quotes, numbers and booleans without",
             )
 
 
-def _refusal(message: str, slug: str) -> ConfigError:
-    return ConfigError(message, slug=slug, remedy="`batchscore validate` checks the configuration again")
+def _refusal(message: str, slug: str, remedy: str) -> ConfigError:
+    return ConfigError(message, slug=slug, remedy=remedy)
+
+
+_NO_SCORE = "take it out, or set model.output to probability"
+_SEGMENTS = "name a feature or a passthrough column of text, whole numbers or booleans"

@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 from batchscore.errors import ContractError
 from batchscore.plan import InputFile
-from batchscore.schema import Feature, FeatureSchema
+from batchscore.schema import Feature, FeatureSchema, is_lossless
 
 Passthrough = Sequence[str] | Literal["all"]
 
@@ -218,6 +218,8 @@ def _type_hint(found: str, feature: Feature) -> str:
         return "; it holds no value at all, and the feature is not nullable"
     if found == "float64" and "int" in feature.dtype:
         return "; whole numbers with missing values are often written as float64"
+    if is_lossless(found, feature.dtype):
+        return f"; every {found} fits, and `allow: [{found}]` in the feature schema takes it"
     return ""
 
 
