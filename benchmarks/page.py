@@ -36,6 +36,7 @@ def write(page: Path, blocks: dict[str, str]) -> None:
         pattern = re.compile(rf"<!-- bench:{name} -->.*?<!-- end:{name} -->", flags=re.DOTALL)
         found = pattern.search(text)
         text = pattern.sub(lambda _: marked, text) if found else f"{text.rstrip()}\n\n{marked}\n"  # noqa: B023
+    page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(text, encoding="utf-8")
 
 

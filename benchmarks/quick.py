@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.cases import DAY, ONE_THREAD, ROOT, Work, batchscore
+from benchmarks.cases import DAY, ENVIRONMENT, ROOT, Work, batchscore
 from benchmarks.measure import Usage, measure
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def _run(work: Work, tree: Path) -> tuple[Usage, dict[str, str]]:
     out = ROOT / "out" / f"quick-{work.name}"
     shutil.rmtree(out, ignore_errors=True)
     out.parent.mkdir(parents=True, exist_ok=True)
-    usage = measure(batchscore(work, out), cwd=work.folder, env={**ONE_THREAD, **_path(tree)})
+    usage = measure(batchscore(work, out), cwd=work.folder, env={**ENVIRONMENT, **_path(tree)})
     published = (out / DAY.isoformat()).resolve()
     files = [path for path in sorted(published.rglob("*")) if path.is_file() and path.name != "metadata.json"]
     digests = {str(path.relative_to(published)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

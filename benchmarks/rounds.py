@@ -10,7 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.cases import ONE_THREAD, PEERS_PYTHON, ROOT, Case, Contender, Work
+from benchmarks.cases import ENVIRONMENT, PEERS_PYTHON, ROOT, Case, Contender, Work
 from benchmarks.measure import CommandFailed, Usage, measure
 from benchmarks.outputs import Output, difference, look_at
 from examples.churn.build import MODEL
@@ -132,7 +132,7 @@ def _once(who: Contender, work: Work, *, keep: bool = False) -> Usage:
     place = _place(who, work)
     place.parent.mkdir(parents=True, exist_ok=True)
     cwd = work.folder if who.scores else None
-    usage = measure(who.command(work, place), cwd=cwd, env=ONE_THREAD)
+    usage = measure(who.command(work, place), cwd=cwd, env=ENVIRONMENT)
     if not keep:
         shutil.rmtree(place)
     return usage

@@ -10,7 +10,7 @@ import subprocess
 from collections import Counter
 from dataclasses import replace
 
-from benchmarks.cases import CASES, DAY, ONE_THREAD, ROOT, Work, batchscore
+from benchmarks.cases import CASES, DAY, ENVIRONMENT, ROOT, Work, batchscore
 from benchmarks.measure import measure
 
 SHOWN = 12
@@ -36,7 +36,7 @@ def stages(work: Work) -> list[str]:
     out = ROOT / "out" / "stages"
     shutil.rmtree(out, ignore_errors=True)
     out.parent.mkdir(parents=True, exist_ok=True)
-    usage = measure(batchscore(work, out), cwd=work.folder, env=ONE_THREAD)
+    usage = measure(batchscore(work, out), cwd=work.folder, env=ENVIRONMENT)
     metadata = json.loads((out / DAY.isoformat() / "metadata.json").read_text())
     shutil.rmtree(out)
     run = metadata["stages"]
@@ -67,7 +67,7 @@ def imports(work: Work) -> list[str]:
     done = subprocess.run(  # noqa: S603 - this very interpreter
         [python, "-X", "importtime", *rest],
         cwd=work.folder,
-        env={**os.environ, **ONE_THREAD},
+        env={**os.environ, **ENVIRONMENT},
         capture_output=True,
         text=True,
         check=True,
