@@ -134,12 +134,12 @@ def test_a_bit_that_flips_on_the_way(server: Server, fast_path: Path) -> None:
     world = in_s3(server, make_project(fast_path / "project", files=2))
     model, first = ("GET", "m_v1.0.0"), ("GET", FIRST)
     bad, good = "flipped-byte", None
-    # The driver asks for the listing and for a footer until two answers agree; a worker for footer and data.
+    # The driver asks for the listing and for a footer until two answers agree; a worker for the whole small file, at once.
     listing, planned = (
         [("GET", "list-type", bad)],
         [(*first, bad), (*first, "flipped-writer"), (*first, good), (*first, good)],
     )
-    scored = [(*first, "flipped-writer"), (*first, good), (*first, bad)]
+    scored = [(*first, "flipped-writer"), (*first, bad)]
     script = [(*model, bad), *listing, *planned, *scored]
     faults = Faults(choose=in_order(script))
     with faulty(server.address, faults) as address:
