@@ -209,7 +209,7 @@ def start(
     out, err = stem.with_suffix(".out"), stem.with_suffix(".err")
     line = [*(argv or ("run",)), "--config", "config/run.yaml", "--date", DATE]
     task = (line, str(project.root), str(out), str(err), dict(env or {}), before, given)
-    process = _server().Process(target=_drive, args=task)
+    process = forking().Process(target=_drive, args=task)
     process.start()
     return Driver(process, out, err)
 
@@ -222,8 +222,11 @@ def run(project: Project, *argv: str, kill_at: int | None = None, seconds: float
     return start(project, *argv, env=env, **more).wait(seconds)
 
 
-def _server() -> Any:
-    """Return the context whose processes are forked from a server that has the libraries."""
+def forking() -> Any:
+    """Return the context whose processes are forked from a server that has the libraries.
+
+    A process has one such server, and whoever starts it decides what is in it: so everybody asks here.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["preloaded", "pytest"])
     os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)  # Python 3.11 does not tell the server otherwise
@@ -239,6 +242,8 @@ def _drive(
     before: Callable[..., object] | None,
     given: tuple[object, ...],
 ) -> None:
+    # Until it has handlers of its own the system ends a process; Python would raise in whatever is being imported.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.chdir(folder)
     for path, number in ((out, 1), (err, 2)):
         descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND)

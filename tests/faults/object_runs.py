@@ -6,7 +6,6 @@ called nothing.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -15,6 +14,7 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
+from driving import forking
 from storing import make_plan, publication, whole_run
 
 from batchscore.errors import BatchscoreError
@@ -23,18 +23,11 @@ from batchscore.store.objects import ObjectRoot
 from batchscore.store.root import Exists
 
 
-def context() -> Any:
-    """Return the start method of the children, with what they need imported once."""
-    found = multiprocessing.get_context("forkserver")
-    found.set_forkserver_preload(["batchscore.store.objects", "object_runs"])
-    return found
-
-
 def start(
     action: Callable[..., None], environment: Mapping[str, str], kill_at: int | None, *arguments: object
 ) -> BaseProcess:
     """Start an action in a child; its exit code is 0, the error's, or -9."""
-    child: BaseProcess = context().Process(target=_act, args=(action, dict(environment), kill_at, arguments))
+    child: BaseProcess = forking().Process(target=_act, args=(action, dict(environment), kill_at, arguments))
     child.start()
     return child
 

@@ -1,7 +1,6 @@
 """Damaged parquet files: each is refused in one sentence that names it, or gives the very values it gave before."""
 
 import json
-import multiprocessing
 import random
 import shutil
 import time
@@ -13,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from driving import DATE, Project, make_project, numbered, published, run
+from driving import DATE, Project, forking, make_project, numbered, published, run
 
 from batchscore.errors import BatchscoreError
 from batchscore.ingest import PartitionReader, list_snapshot
@@ -164,8 +163,7 @@ def watched(folder: Path, numbers: list[int], context) -> Iterator[str]:
 
 def read_mutants(folder: Path, count: int, seed: int = 6) -> Counter[str]:
     """Damage files and read them under a watch; count what came of it."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["preloaded", "pytest"])
+    context = forking()
     files, tally = originals(), Counter()
     for number, data in enumerate(files):
         (folder / f"good-{number}.parquet").write_bytes(data)

@@ -11,6 +11,7 @@ from pathlib import Path
 import object_runs
 import obstore
 import pytest
+from driving import forking
 from faulty import Faults, at_random, faulty
 from s3_server import Server
 from storing import DATE, deterministic_files, make_plan, score, whole_run
@@ -92,7 +93,7 @@ def races(
         store.claim_pipeline("flights")
         for threshold in {first, second}:
             score(store, make_plan(threshold), 2)
-        gate = object_runs.context().Barrier(2)
+        gate = forking().Barrier(2)
         beliefs = [folder / f"{number}-{name}" for name in ("one", "two")]
         kill_at = chance.randint(1, dies) if dies else None
         publishers = ((first, None, beliefs[0]), (second, kill_at, beliefs[1]))
