@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import dask
-from distributed import Client, LocalCluster, Security
+from distributed import Client, LocalCluster, Security, Status
 
 from batchscore import logs
 from batchscore.cluster import ClusterOptions, Workers
@@ -19,6 +19,10 @@ from batchscore.errors import NoCluster
 STOP_SECONDS = 20.0
 """How long a local cluster may take to stop; what is left of it then is killed."""
 
+NEVER = "10000d"
+"""Longer than any run."""
+
+_GIVEN_UP = frozenset({Status.closed, Status.failed})
 _log = logs.logger(__name__)
 
 
@@ -35,6 +39,7 @@ def local_processes(options: ClusterOptions) -> Iterator[Workers]:
                 n_workers=options.workers,
                 threads_per_worker=1,
                 processes=True,
+                death_timeout=options.start_minutes * 60,
                 dashboard_address=None,
                 # Its HTTP server has a fixed port otherwise, which another run on this machine may have.
                 scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
@@ -44,9 +49,19 @@ def local_processes(options: ClusterOptions) -> Iterator[Workers]:
             raise NoCluster(f"the local worker processes did not start: {error}", slug="START") from error
         client = Client(cluster)
         try:
-            yield Distributed(client, options, revive=lambda: cluster.scale(options.workers))
+            yield Distributed(client, options, revive=lambda: cluster.sync(_replace_lost, cluster, options))
         finally:
             _stop(client, cluster)
+
+
+async def _replace_lost(cluster: LocalCluster, options: ClusterOptions) -> None:
+    """Start new workers for those whose nanny has given up; a nanny that is at work starts its own anew.
+
+    Runs on the event loop of the cluster.
+    """
+    for name in [name for name, nanny in cluster.workers.items() if nanny.status in _GIVEN_UP]:
+        del cluster.workers[name]
+    cluster.scale(options.workers)
 
 
 def _stop(client: Client, cluster: LocalCluster) -> None:
@@ -96,8 +111,9 @@ def settings(options: ClusterOptions) -> Iterator[Mapping[str, Any]]:
         "distributed.scheduler.no-workers-timeout": f"{options.start_minutes * 60}s",
         "distributed.scheduler.allowed-failures": options.task_deaths,
         "distributed.scheduler.worker-ttl": f"{options.silence_minutes * 60}s",
-        # A worker that died while it started is forgotten after this, and only then can be started anew.
-        "distributed.deploy.lost-worker-timeout": f"{options.start_minutes * 20}s",
+        # After this, a local cluster closes the worker whose name is absent at that moment: with the timer of one death
+        # it would close what is being started after the next, and tasks would be held to blame for it.
+        "distributed.deploy.lost-worker-timeout": NEVER,
         "distributed.comm.timeouts.connect": "30s",
         # The nanny's own value trims the heap after every task, which costs a quarter of the wall time.
         "distributed.nanny.pre-spawn-environ": {
