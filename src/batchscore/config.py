@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import UnionType
 from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, Discriminator, Field, Tag
@@ -189,5 +190,6 @@ def _kinds(model: type[BaseModel], keys: Sequence[str]) -> set[object]:
         return set()
     if len(keys) > 1:
         return set().union(*(_kinds(section, keys[1:]) for section in sections_of(field.annotation)))
-    kinds: set[object] = {field.annotation} if field.annotation is str else set(get_args(field.annotation))
+    one_of = isinstance(field.annotation, UnionType)
+    kinds: set[object] = set(get_args(field.annotation)) if one_of else {field.annotation}
     return kinds if kinds <= {str, type(None)} else set()

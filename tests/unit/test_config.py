@@ -101,6 +101,8 @@ def test_null_is_null_where_a_key_may_be_null(null: str) -> None:
         ("snapshot.path=data/{date}", "data/{date}"),
         ("volume.ignore_dates=[2013-01-01]", ["2013-01-01"]),
         ("snapshot.ready=a=b", "a=b"),
+        ('cluster.kubernetes.worker.node_selector={"disk": "none"}', {"disk": "none"}),
+        ("cluster.kubernetes.labels={team: scoring}", {"team": "scoring"}),
     ],
 )
 def test_an_override_has_the_type_of_its_key(text: str, value: object) -> None:
