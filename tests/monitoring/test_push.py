@@ -224,7 +224,9 @@ def test_a_bearer_token_is_sent_and_never_told(tmp_path: Path) -> None:
     assert "absent" in absent.detail
 
 
-@pytest.mark.parametrize("content", [b"s3cret\nt0ken", b"s3cret\xff", "s3cret\u20ac".encode(), b"s3cret\tt0ken", b"\r\n"])
+@pytest.mark.parametrize(
+    "content", [b"s3cret\nt0ken", b"s3cret\xff", "s3cret\u20ac".encode(), b"s3cret\tt0ken", b"\r\n"]
+)
 def test_a_token_that_no_header_can_carry_is_not_told(content: bytes, tmp_path: Path) -> None:
     """What is wrong with the file is said without a word of what it holds, and nothing is sent."""
     token = tmp_path / "token"
