@@ -143,7 +143,7 @@ def test_nothing_is_written_among_the_runs(world, command, file):
 
     ended = world(*command, file)
 
-    assert (ended.code, "E-USAGE-OUTPUT-FILE" in ended.err) == (2, True)
+    assert (ended.code, "E-USAGE-AMONG-RUNS" in ended.err) == (2, True)
     assert world.tree() == before
 
 

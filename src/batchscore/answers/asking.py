@@ -186,6 +186,6 @@ def refuse_own(path: str, config: RunConfig) -> None:
     if Path(path).resolve().is_relative_to((root / STATE).resolve()):
         raise UsageError(
             f"'{path}' lies among the runs in '{root}', where nothing is ever added",
-            slug="OUTPUT-FILE",
+            slug="AMONG-RUNS",
             remedy="write it somewhere else",
         )
