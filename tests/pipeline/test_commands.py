@@ -103,6 +103,50 @@ def test_a_damaged_date_does_not_hide_the_others(world):
     assert "metadata.json is damaged" in listed.document["runs"][0]["reason"]
 
 
+def test_a_report_names_a_damaged_date_and_draws_the_others(world):
+    """The history is written and ends in 18; the page of a whole date is written and ends in 0, that of the other not."""
+    later = "2024-03-02"
+    world.path(SNAPSHOT.replace("2024_03_01", "2024_03_02")).symlink_to(world.path(SNAPSHOT))
+    assert (world.run().code, world.run(date=later).code) == (0, 0)
+    world.path(f"{OUTPUTS}/{DAY}/summary_metrics.json").write_text("{")
+
+    history = world("report", *WITH, "--history", "-o", "history.html", "--json")
+    whole = world("report", *WITH, "--date", later, "-o", "whole.html")
+    damaged = world("report", *ON, "-o", "damaged.html")
+
+    assert (history.code, whole.code, damaged.code) == (18, 0, 18)
+    assert list(history.document["damaged"]) == [DAY]
+    assert f"{DAY} is not drawn: " in whole.out
+    for page in ("history.html", "whole.html"):
+        assert f"{DAY} is not drawn: " in world.path(page).read_text()
+        assert f"{later}: 300 rows" in world.path(page).read_text()
+    assert not world.path("damaged.html").exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("report", *ON, "-o"),
+        ("report", *WITH, "--history", "-o"),
+        ("plan", *ON, "-o"),
+        ("reference", "create", *WITH, f"--from={DAY}", f"--to={DAY}", "--name=a", "--version=1", "-o"),
+    ],
+    ids=["report", "history", "plan", "reference"],
+)
+@pytest.mark.parametrize(
+    "file", [f"{OUTPUTS}/{DAY}/new.html", f"{OUTPUTS}/{DAY}/metadata.json", f"{OUTPUTS}/_batchscore/new.html"]
+)
+def test_nothing_is_written_among_the_runs(world, command, file):
+    """A file of ours beside or over those of a run would make the date damaged: refused by every command."""
+    assert world.run().code == 0
+    before = world.tree()
+
+    ended = world(*command, file)
+
+    assert (ended.code, "E-USAGE-AMONG-RUNS" in ended.err) == (2, True)
+    assert world.tree() == before
+
+
 def test_what_is_told_of_a_gateway_is_true(world):
     """A group to forget is required, and what failed is what was asked for."""
     world.configure(metrics={"pushgateway": "http://127.0.0.1:9", "budget_seconds": 0.2})

@@ -20,7 +20,7 @@ from batchscore.history import last_tick_before, scheduled_date
 from batchscore.logs import logger
 from batchscore.metrics import RunType
 from batchscore.publication import Request
-from batchscore.store import Commit, Store, holder
+from batchscore.store import STATE, Commit, Store, holder
 from batchscore.text import Answer, Given
 
 FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2999, 12, 31)
@@ -161,15 +161,31 @@ def published_answer(given: Given, config: RunConfig, store: Store, commit: Comm
     )
 
 
-def write_file(path: str, content: str) -> None:
+def write_file(path: str, content: str, config: RunConfig) -> None:
     """Write a text file.
 
     Raises:
-        UsageError: When it can not be written.
+        UsageError: When it can not be written, or lies where batchscore keeps its runs.
     """
+    refuse_own(path, config)
     try:
         Path(path).write_text(content, encoding="utf-8")
     except OSError as error:
         raise UsageError(
             f"'{path}' can not be written: {error.strerror}", slug="OUTPUT-FILE", remedy="check the folder"
         ) from error
+
+
+def refuse_own(path: str, config: RunConfig) -> None:
+    """Refuse a file among the runs: one more file there, or another one, and the date is no longer what it was.
+
+    Raises:
+        UsageError: When `path` lies in a date of the output, or in `_batchscore`.
+    """
+    root = Path(config.output.path)
+    if Path(path).resolve().is_relative_to((root / STATE).resolve()):
+        raise UsageError(
+            f"'{path}' lies among the runs in '{root}', where nothing is ever added",
+            slug="AMONG-RUNS",
+            remedy="write it somewhere else",
+        )

@@ -48,7 +48,7 @@ def plan(given: Given, given_date: str, output: str | None) -> Answer:
     state, baseline = _state(store, checked), baseline_of(store, checked)
     document = {**_plan_document(checked), "state": state, "volume": volume_record(baseline)}
     if output is not None:
-        write_file(output, json.dumps(document, indent=2) + "\n")
+        write_file(output, json.dumps(document, indent=2) + "\n", config)
     target = f"{config.output.path}/{given_date}"
     facts = [
         *_checked_facts(checked),

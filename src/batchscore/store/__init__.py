@@ -19,6 +19,7 @@ from batchscore.store.clean import Garbage
 from batchscore.store.commits import Commit
 from batchscore.store.files import FileRoot
 from batchscore.store.held import HeldRun
+from batchscore.store.layout import STATE
 from batchscore.store.lease import Holder, holder
 from batchscore.store.notify import notify
 from batchscore.store.publish import Publication
@@ -265,6 +266,7 @@ class Store:
 
 
 __all__ = [
+    "STATE",
     "Commit",
     "Garbage",
     "HeldRun",
