@@ -10,8 +10,8 @@ import zlib
 import joblib
 import numpy as np
 import pytest
-import skops.io
 import sklearn
+import skops.io
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_models import MIXED_KINDS, dumped, fitted
