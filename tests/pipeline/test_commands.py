@@ -9,6 +9,7 @@ import shlex
 import shutil
 import socket
 import stat
+from hashlib import sha256
 
 import joblib
 import numpy as np
@@ -539,3 +540,21 @@ def test_another_threshold_names_the_place_of_the_flag(world):
 
     assert ended.code == 0, ended.err
     np.testing.assert_allclose(world.predictions()["prediction"], 1 - expected(world), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("passthrough", [["region"], "all"])
+def test_validate_without_a_date_reads_the_pinned_tables(world, passthrough):
+    """A table that is another one than the pinned one is found before there is a snapshot."""
+    world.path("desks.csv").write_text("region,desk\n01,a\n1,b\n")
+    digest = sha256(world.path("desks.csv").read_bytes()).hexdigest()
+
+    def ruled(pinned):
+        lookup = {"path": "desks.csv", "sha256": pinned, "by": "region", "value": "desk", "into": "desk"}
+        rule = {"name": "a", "when": [{"column": "age", "above": 1}], "then": {"lookup": lookup}}
+        world.configure(postprocess__rules=[rule], output__passthrough=passthrough)
+        return world("validate", *WITH)
+
+    assert ruled(digest).code == 0
+    refused = ruled("0" * 64)
+    assert refused.code == 10
+    assert "E-CONFIG-TABLE-DIGEST" in refused.err

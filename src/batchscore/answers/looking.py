@@ -9,7 +9,7 @@ from typing import Any
 
 from batchscore import text
 from batchscore.answers.asking import parse_day, published_answer, write_file
-from batchscore.check import Checked, check_date, load_schema, verify_model
+from batchscore.check import Checked, check_date, load_schema, verify_artifacts, verify_model
 from batchscore.config import RunConfig, load_config
 from batchscore.errors import StateDamaged
 from batchscore.judge import baseline_of, volume_record
@@ -25,6 +25,7 @@ def validate(given: Given, given_date: str | None) -> Answer:
     if given_date is None:
         schema, _ = load_schema(config)
         model = verify_model(config, schema, date.max)
+        verify_artifacts(config, schema, model)
         facts = [
             ("configuration", "ok"),
             ("schema", f"{schema.name} {schema.version}, {text.counted(len(schema.features), 'feature')}"),
