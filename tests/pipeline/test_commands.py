@@ -166,16 +166,42 @@ def test_the_same_plan_again_changes_no_byte(world):
     assert world.tree() == before
 
 
-@pytest.mark.parametrize("command", [("validate", *ON), ("plan", *ON), ("runs", *WITH), ("show", *ON), ("verify", *ON), ("diff", *WITH, DAY, DAY)], ids=lambda command: command[0])  # fmt: skip
+@pytest.mark.parametrize("command", [("validate", *ON), ("plan", *ON), ("runs", *WITH), ("show", *ON), ("verify", *ON), ("diff", *WITH, DAY, DAY), ("gc", *WITH, "--days", "0")], ids=lambda command: command[0])  # fmt: skip
 @pytest.mark.parametrize("published", [False, True], ids=["before", "after"])
 def test_looking_changes_nothing(world, command, published):
     """Commands that only look leave the folder as it is, before the first run too."""
     if published:
         world.run()
-    before = world.tree()
+    before = world.tree(), world.path(OUTPUTS).exists()
     world(*command)
 
-    assert world.tree() == before
+    assert (world.tree(), world.path(OUTPUTS).exists()) == before
+
+
+def test_an_output_that_can_not_be_written_is_told_before_a_run(world):
+    """A file in the place of the output root is found by `validate`, with the code that a run would end with."""
+    world.path(OUTPUTS).write_text("a file")
+    told, ran = world("validate", *ON), world.run()
+
+    assert (told.code, ran.code) == (23, 23)
+    assert "E-STORAGE-NOT-A-FOLDER" in told.err
+
+
+def test_a_place_where_nobody_can_make_a_folder_is_no_bug(world):
+    """Under /proc the system says "no such file" of a folder that is to be made: code 23 that names it, not 1."""
+    ran = world.run("--set", "output.path=/proc/nothing-here")
+
+    assert ran.code == 23
+    assert "/proc/nothing-here can not be written" in ran.err
+
+
+def test_a_stranger_among_the_commits_stops_nobody(world):
+    """A folder that is no date beside the commits is left alone; every command still works."""
+    world.path(f"{OUTPUTS}/_batchscore/commits/x").mkdir(parents=True)
+    world.path(f"{OUTPUTS}/_batchscore/commits/x/000001.json").write_text("{}")
+    codes = [world.run().code] + [world(*command).code for command in (("runs", *WITH), ("gc", *WITH), ("verify", *ON))]
+
+    assert codes == [0, 0, 0, 0]
 
 
 def test_a_second_revision_keeps_the_first(world):

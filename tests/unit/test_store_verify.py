@@ -1,5 +1,6 @@
 """Verification: whatever is not as it was published is found and named."""
 
+import os
 import random
 import shutil
 from pathlib import Path
@@ -83,6 +84,29 @@ def test_any_extra_file_is_found_and_named(store: Store):
         extra.unlink()
 
         assert str(extra) in named, folder
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "folder"])
+def test_what_is_no_plain_file_is_named_and_hangs_nobody(store: Store, make):
+    """A pipe or a folder in the place of a file is a difference like any other; nobody waits for who writes into it."""
+    runs = [path for path in published(store) if layout.RUNS in str(path)]  # a folder is no record: it is missing then
+    for path in runs if make is os.mkdir else published(store):
+        kept = path.with_name(".tmp-kept")
+        path.rename(kept)
+        make(path)
+        problems = store.verify(DATE).problems
+        path.rmdir() if path.is_dir() else path.unlink()
+        kept.rename(path)
+
+        assert str(path) in {problem.path for problem in problems}, path
+
+
+def test_a_damaged_newest_record_does_not_blame_the_date(store: Store):
+    """What a date must show is unknown without its newest record: that record alone is named."""
+    newest = Path(store.root.shown(layout.commit(DATE, 2)))
+    flip(newest, 100, 0)
+
+    assert [problem.path for problem in store.verify(DATE).problems] == [str(newest)]
 
 
 def test_swapped_parts_are_found(store: Store):

@@ -79,11 +79,12 @@ _Found = tuple[str, str, tuple[Entry, ...], bool]
 
 def _dates(root: Root) -> list[str]:
     work = set(root.folders(layout.WORK)) | set(root.folders(layout.COMMITS)) | set(root.folders(layout.HELD))
-    return sorted(work | {name[:10] for name in root.folders(layout.RUNS)})
+    named = work | {name[:10] for name in root.folders(layout.RUNS)}
+    return sorted(date for date in named if layout.is_date(date))
 
 
 def _work(root: Root, known: dict[str, tuple[Commit, ...]]) -> Iterator[_Found]:
-    for date in root.folders(layout.WORK):
+    for date in filter(layout.is_date, root.folders(layout.WORK)):
         complete = {commit.plan_id for commit in known[date]} | {run.commit.plan_id for run in held_runs(root, date)}
         for plan_id in root.folders(f"{layout.WORK}/{date}"):
             key = layout.work(date, plan_id)

@@ -60,7 +60,9 @@ def verify(root: Root, date: str, *, threads: int | None = None) -> Verification
     chain = _walk(root, date, problems)
     waiting = _held(root, date, problems)
     expected = [file for commit in (*chain, *waiting) for file in _run_files(root, commit, problems)]
-    expected += _projection(root, date, chain[-1], problems) if chain else []
+    # When the newest record can not be read, what the date must show is unknown, and that record is named already.
+    if chain and chain[-1].number == commit_numbers(root, date)[-1]:
+        expected += _projection(root, date, chain[-1], problems)
     with ThreadPoolExecutor(threads or max(2, os.cpu_count() or 2)) as pool:
         sizes = list(pool.map(lambda file: _check(root, file, problems), expected))
     return Verification(
@@ -186,6 +188,9 @@ def _check(root: Root, file: _Expected, problems: list[Problem]) -> int:
             found = root.digest(file.key)
         except FileNotFoundError:
             problems.append(Problem(path=root.shown(file.key), fact="it is missing"))
+            return 0
+        except StateDamaged as error:
+            problems.append(Problem(path=root.shown(file.key), fact=_fact(error)))
             return 0
         if found[0] == file.sha256:
             return found[1]
