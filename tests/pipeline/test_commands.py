@@ -56,6 +56,8 @@ def test_a_day_is_planned_run_shown_verified_and_replayed(world):
     assert "nothing exists at the target" in said["plan"].out
     assert "300 scored of 300 read" in said["run"].out
     assert said["show"].out == said["run"].out
+    assert " ()" not in said["show"].out
+    assert "the plans are the same" in said["diff"].out
     assert DAY in said["runs"].out
     assert f"VERIFIED {DAY}" in said["verify"].out
     assert f"SAME {DAY}: 3 parts, byte for byte" in said["replay"].out

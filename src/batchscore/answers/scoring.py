@@ -26,6 +26,7 @@ from batchscore.check import check_date
 from batchscore.config import RunConfig, load_config
 from batchscore.errors import UsageError
 from batchscore.gather import job_of, score_all
+from batchscore.model import ModelOptions
 from batchscore.publication import Request
 from batchscore.run import Result, check_totals, look_at_output, open_output, private_execution, publish_privately
 from batchscore.run import run as run_date
@@ -166,7 +167,8 @@ def gc(given: Given, *, days: float, delete: bool) -> Answer:
     """List, or remove, what no commit and no held run needs."""
     config = load_config(given.files, given.overrides)
     store = open_output(config) if delete else look_at_output(config)
-    found = store.garbage(now=time.time(), days=days)
+    models = [config.model] if isinstance(config.model, ModelOptions) else config.model
+    found = store.garbage(now=time.time(), days=days, models={model.sha256 for model in models})
     if delete:
         store.collect(found)
     done = "removed" if delete else "would be removed; --delete removes them"

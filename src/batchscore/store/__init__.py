@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -262,9 +262,9 @@ class Store:
         """Hash everything of a date: `verify.verify`."""
         return verify.verify(self.root, date)
 
-    def garbage(self, *, now: float, days: float = 7) -> tuple[Garbage, ...]:
+    def garbage(self, *, now: float, days: float = 7, models: Collection[str] | None = None) -> tuple[Garbage, ...]:
         """Return what can be removed: `clean.find_garbage`."""
-        return clean.find_garbage(self.root, now=now, days=days)
+        return clean.find_garbage(self.root, now=now, days=days, models=models)
 
     def collect(self, garbage: tuple[Garbage, ...]) -> None:
         """Remove garbage: `clean.collect`."""
