@@ -1,5 +1,6 @@
 """Verification: whatever is not as it was published is found and named."""
 
+import json
 import os
 import random
 import shutil
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 from storing import DATE, make_plan, publication, run, score
 
-from batchscore.store import Problem, Store, layout, open_store
+from batchscore.store import Problem, Store, layout, open_store, sealed
 
 
 @pytest.fixture
@@ -101,6 +102,18 @@ def test_what_is_no_plain_file_is_named_and_hangs_nobody(store: Store, make):
         assert str(path) in {problem.path for problem in problems}, path
 
 
+def test_a_newer_format_is_told_as_such(store: Store, monkeypatch: pytest.MonkeyPatch):
+    """A record that a later version wrote is not called changed: the fact names both versions, and the path stands once."""
+    path = store.root.shown(layout.commit(DATE, 2))
+    content = json.loads(Path(path).read_bytes())
+    with monkeypatch.context() as later:
+        later.setattr(sealed, "FORMAT_VERSION", 2)
+        Path(path).write_bytes(sealed.seal(content))
+
+    fact = "it has format version 2, this batchscore reads up to 1"
+    assert store.verify(DATE).problems == (Problem(path=path, fact=fact),)
+
+
 def test_a_damaged_newest_record_does_not_blame_the_date(store: Store):
     """What a date must show is unknown without its newest record: that record alone is named."""
     newest = Path(store.root.shown(layout.commit(DATE, 2)))
@@ -122,8 +135,6 @@ def test_swapped_parts_are_found(store: Store):
 
 def test_rewritten_history_is_found(store: Store):
     """A commit record that was replaced by another valid one breaks the chain."""
-    import json
-
     from batchscore.store import seal
 
     path = Path(store.root.shown(layout.commit(DATE, 1)))

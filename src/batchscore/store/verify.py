@@ -199,4 +199,7 @@ def _check(root: Root, file: _Expected, problems: list[Problem]) -> int:
 
 
 def _fact(error: Exception) -> str:
-    return "it is missing" if isinstance(error, FileNotFoundError) else str(error).rpartition(" is damaged: ")[2]
+    if isinstance(error, FileNotFoundError):
+        return "it is missing"
+    _, newer, rest = str(error).partition(" has format version ")
+    return f"it has format version {rest}" if newer else str(error).rpartition(" is damaged: ")[2]
