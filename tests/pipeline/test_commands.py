@@ -180,15 +180,6 @@ def test_looking_changes_nothing(world, command, published):
     assert (world.tree(), world.path(OUTPUTS).exists()) == before
 
 
-def test_an_output_that_can_not_be_written_is_told_before_a_run(world):
-    """A file in the place of the output root is found by `validate`, with the code that a run would end with."""
-    world.path(OUTPUTS).write_text("a file")
-    told, ran = world("validate", *ON), world.run()
-
-    assert (told.code, ran.code) == (23, 23)
-    assert "E-STORAGE-NOT-A-FOLDER" in told.err
-
-
 def test_a_place_where_nobody_can_make_a_folder_is_no_bug(world):
     """Under /proc the system says "no such file" of a folder that is to be made: code 23 that names it, not 1."""
     ran = world.run("--set", "output.path=/proc/nothing-here")
