@@ -57,6 +57,8 @@ def test_a_day_is_planned_run_shown_verified_and_replayed(world):
     assert "nothing exists at the target" in said["plan"].out
     assert "300 scored of 300 read" in said["run"].out
     assert said["show"].out == said["run"].out
+    assert " ()" not in said["show"].out
+    assert "the plans are the same" in said["diff"].out
     assert DAY in said["runs"].out
     assert f"VERIFIED {DAY}" in said["verify"].out
     assert f"SAME {DAY}: 3 parts, byte for byte" in said["replay"].out
@@ -211,16 +213,33 @@ def test_the_same_plan_again_changes_no_byte(world):
     assert world.tree() == before
 
 
-@pytest.mark.parametrize("command", [("validate", *ON), ("plan", *ON), ("runs", *WITH), ("show", *ON), ("verify", *ON), ("diff", *WITH, DAY, DAY)], ids=lambda command: command[0])  # fmt: skip
+@pytest.mark.parametrize("command", [("validate", *ON), ("plan", *ON), ("runs", *WITH), ("show", *ON), ("verify", *ON), ("diff", *WITH, DAY, DAY), ("gc", *WITH, "--days", "0")], ids=lambda command: command[0])  # fmt: skip
 @pytest.mark.parametrize("published", [False, True], ids=["before", "after"])
 def test_looking_changes_nothing(world, command, published):
     """Commands that only look leave the folder as it is, before the first run too."""
     if published:
         world.run()
-    before = world.tree()
+    before = world.tree(), world.path(OUTPUTS).exists()
     world(*command)
 
-    assert world.tree() == before
+    assert (world.tree(), world.path(OUTPUTS).exists()) == before
+
+
+def test_a_place_where_nobody_can_make_a_folder_is_no_bug(world):
+    """Under /proc the system says "no such file" of a folder that is to be made: code 23 that names it, not 1."""
+    ran = world.run("--set", "output.path=/proc/nothing-here")
+
+    assert ran.code == 23
+    assert "/proc/nothing-here can not be written" in ran.err
+
+
+def test_a_stranger_among_the_commits_stops_nobody(world):
+    """A folder that is no date beside the commits is left alone; every command still works."""
+    world.path(f"{OUTPUTS}/_batchscore/commits/x").mkdir(parents=True)
+    world.path(f"{OUTPUTS}/_batchscore/commits/x/000001.json").write_text("{}")
+    codes = [world.run().code] + [world(*command).code for command in (("runs", *WITH), ("gc", *WITH), ("verify", *ON))]
+
+    assert codes == [0, 0, 0, 0]
 
 
 def test_a_second_revision_keeps_the_first(world):

@@ -29,8 +29,12 @@ FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2999, 12, 31)
 _log = logger(__name__)
 
 
-def parse_day(given: str) -> date:
+def parse_day(given: str, option: str = "--date") -> date:
     """Parse an ISO date.
+
+    Args:
+        given: The text.
+        option: The option that it was given to, for the message.
 
     Raises:
         UsageError: When the text is no ISO date.
@@ -41,11 +45,11 @@ def parse_day(given: str) -> date:
         day = None
     if day is None or day.isoformat() != given:
         raise UsageError(
-            f"--date {given!r} is not a date", slug="DATE", remedy="write it as YYYY-MM-DD, such as 2013-02-08"
+            f"{option} {given!r} is not a date", slug="DATE", remedy="write it as YYYY-MM-DD, such as 2013-02-08"
         )
     if not FIRST_DAY <= day <= LAST_DAY:
         raise UsageError(
-            f"--date {given} lies outside of {FIRST_DAY} to {LAST_DAY}", slug="DATE-RANGE", remedy="check the year"
+            f"{option} {given} lies outside of {FIRST_DAY} to {LAST_DAY}", slug="DATE-RANGE", remedy="check the year"
         )
     return day
 

@@ -33,7 +33,7 @@ def validate(given: Given, given_date: str | None) -> Answer:
         facts += [("model", f"{model.name} {model.version}, {model.format}, sha256 {model.sha256[:12]}…: ok")]
         return Answer(text="\n".join(text.pairs(facts)), document={"valid": True, "model": model.record()})
     checked = check_date(config, parse_day(given_date))
-    look_at_output(config)
+    look_at_output(config).check_writable()
     lines = text.pairs(_checked_facts(checked))
     return Answer(
         text="\n".join([*lines, "everything that can be checked without a cluster is in order"]),
