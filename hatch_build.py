@@ -57,4 +57,4 @@ def build_kernel(folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(build_kernel(Path(__file__).parent / "src" / "batchscore" / "kernel"))
+    sys.exit(build_kernel(Path(__file__).parent / "src" / "batchscore" / "kernel") or None)
