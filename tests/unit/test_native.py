@@ -34,10 +34,10 @@ from sklearn.preprocessing import (
 from batchscore import infer
 from batchscore.blocks import frame
 from batchscore.errors import ModelError
+from batchscore.kernel.columns import Step
 from batchscore.model import steps
 from batchscore.model.estimator import EstimatorModel, as_model
 from batchscore.model.native import PreparedModel, natively
-from batchscore.model.preparation import Step
 
 SCHEMA = mixed_schema()
 NUMBERS = ("amount", "delay", "count", "ratio", "vip")

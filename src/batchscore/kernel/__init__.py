@@ -1,4 +1,4 @@
-"""The two loops that numpy is too slow for, compiled from `kernel.c` where the install had a C compiler.
+"""The loops that numpy is too slow for, compiled from `kernel.c` where the install had a C compiler.
 
 Everything here gives the same bits with the compiled library and without it; `compiled` says which of them runs.
 """

@@ -1,4 +1,5 @@
-/* What is too slow in numpy, bit for bit as scikit-learn and scipy do it: the sigmoid, and ensembles of trees.
+/* What is too slow in numpy, bit for bit as scikit-learn and scipy do it: the sigmoid, ensembles of trees, and
+   (columns.h) the columns of a matrix.
 
    Compiled without contraction and without fast-math, so that each sum is rounded where the source says so. The layout
    of an ensemble is made by model/packing.py; no pointer is kept, nothing is global, every thread may call. */
@@ -108,6 +109,8 @@ static int32_t widest(void) {
     return 0;
 #endif
 }
+
+#include "columns.h"
 
 static struct variant choose(int32_t most) {
     const int32_t found = widest(), it = most < found ? most : found;

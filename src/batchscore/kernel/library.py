@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 
-SOURCES = ("kernel.c", "variant.h")
+SOURCES = ("kernel.c", "variant.h", "columns.h", "tile.h")
 """The library's sources."""
 NAME = "kernel.so"
 """The library's file, beside its sources."""
@@ -89,4 +89,8 @@ def opened(folder: Path) -> tuple[ctypes.CDLL | None, str]:
     loaded.batchscore_sigmoid.restype = None
     loaded.batchscore_trees.argtypes = (ctypes.POINTER(Ensemble), _pointer, _long, _long, _long, _pointer, _int)
     loaded.batchscore_trees.restype = _int
+    loaded.batchscore_columns.argtypes = (_pointer, _long, _long, _pointer, _long, _long, _int)
+    loaded.batchscore_columns.restype = _int
+    loaded.batchscore_used.argtypes = (_pointer, _pointer, _long, _long, _long, _pointer)
+    loaded.batchscore_used.restype = None
     return loaded, ""
