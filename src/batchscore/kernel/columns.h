@@ -59,7 +59,7 @@ static double bin(const struct step *step, double value) {
 #include "tile.h"
 
 #define V(name) name##_avx512
-#define TARGET __attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,prefer-vector-width=512")))
+#define TARGET __attribute__((target("avx512f,avx512vl,avx512dq,avx512bw")))
 #include "tile.h"
 #endif
 

@@ -167,17 +167,18 @@ class Preparation:
             at, column = item
             return (0, at) if column.coded is None else (id(column.coded), column.place[0], at - column.place[1])
 
-        grouped = groupby(enumerate(self.columns), key=together)
-        return tuple(_Run(tuple(column for _, column in group)) for _, group in grouped)
+        runs = (tuple(column for _, column in run) for _, run in groupby(enumerate(self.columns), key=together))
+        return tuple(_Run(run, Steps(run[0].steps)) for run in runs)
 
 
+@dataclass(frozen=True)
 class _Run:
     """Columns that come of one feature and lie side by side."""
 
-    def __init__(self, columns: tuple[Column, ...]) -> None:
-        self.first = columns[0]
-        self.own = slice(self.first.place[1], self.first.place[1] + len(columns))
-        self.steps = tuple(Steps(column.steps) for column in columns)
+    columns: tuple[Column, ...]
+    """One column of numbers; or neighbours among the columns of one coded feature."""
+    steps: Steps
+    """The first column's arithmetic."""
 
     def source(self, rows: pa.Table) -> Numbers | Gathered:
         """Return what the columns are filled from.
@@ -185,18 +186,20 @@ class _Run:
         Raises:
             ValueError: When a transformer refuses a category.
         """
-        array = whole(rows.column(self.first.feature.name))
-        if self.first.coded is None:
-            return Numbers(array, self.steps[0])
+        first = self.columns[0]
+        array = whole(rows.column(first.feature.name))
+        if first.coded is None:
+            return Numbers(array, self.steps)
         codes, dictionary = coded(array)
         used = codes.used()
         values = dictionary.take(pa.array(used, mask=used == codes.size))
-        answers, places = self.first.coded.look_up(self.first.place[0], values)
-        table = answers[places, self.own]
-        # Once for each value is as good as once for each row.
-        for column, steps in zip(table.T, self.steps, strict=True):
-            for step in steps.steps:
-                step.apply(column)
+        answers, places = first.coded.look_up(first.place[0], values)
+        own = first.place[1]
+        table = answers[places, own : own + len(self.columns)]
+        # Once for each value in use is as good as once for each row.
+        for at, column in enumerate(self.columns):
+            for step in column.steps:
+                step.apply(table[:, at])
         return Gathered(codes, used, table)
 
 
