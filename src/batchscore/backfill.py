@@ -94,9 +94,8 @@ def in_own_process(day: date, options: Sequence[str]) -> Filled:
     except ValueError:
         answer = {"message": f"the run ended with code {ended.returncode} and no answer"}
     if ended.returncode:
-        return Filled(
-            date=day.isoformat(), status="failed", exit_code=ended.returncode, message=str(answer.get("message", ""))
-        )
+        message = ": ".join(str(answer[key]) for key in ("error", "message") if key in answer)
+        return Filled(date=day.isoformat(), status="failed", exit_code=ended.returncode, message=message)
     return Filled(
         date=day.isoformat(),
         status=answer["status"],

@@ -134,6 +134,25 @@ def verify_model(config: RunConfig, schema: FeatureSchema, day: date) -> ModelRe
     return model.verify(options, schema, day, read=sources.read, score=infer.score, compiled=candidate)
 
 
+def verify_artifacts(config: RunConfig, schema: FeatureSchema, reference: ModelRef) -> None:
+    """Read every pinned table and the drift reference, and check them as far as that needs no snapshot.
+
+    Args:
+        config: The resolved configuration.
+        schema: The feature schema.
+        reference: The verified model.
+
+    Raises:
+        ConfigError: When one is missing, not what is pinned, or does not fit.
+    """
+    types = _declared_types(config, schema)
+    if types is None:  # all columns are passed through, and which there are only a snapshot says
+        types = dict.fromkeys(postprocess.columns_used(config.postprocess))
+        types |= {each.name: each.dtype for each in schema.features}
+    postprocess.build(config.postprocess, config.calibration, reference, types, read=sources.read)
+    _read_drift_reference(config, schema)
+
+
 def _declared_types(config: RunConfig, schema: FeatureSchema) -> dict[str, str | None] | None:
     """Return what rules may look at before a snapshot is listed: None as a type, or at all, is not known yet."""
     if config.output.passthrough == "all":

@@ -43,11 +43,15 @@ def run_type(store: Store, day: date, asked: RunType | None) -> RunType:
 
 
 def volume_points(store: Store, day: date, options: VolumeOptions) -> list[VolumePoint]:
-    """Return the volumes of the newest revisions of comparable dates before `day`, ascending, as far back as counts."""
+    """Return the volumes of the newest revisions of comparable dates before `day`, ascending, as far back as counts.
+
+    Dates of `volume.ignore_dates` are not read: so a date whose summary is damaged need not stop all later ones.
+    """
     before = [found for text in store.dates() if (found := date.fromisoformat(text)) < day]
     if options.compare == "weekday":
         before = [found for found in before if found.weekday() == day.weekday()][-SAME_WEEKDAYS:]
-    before = [found for found in before if (day - found).days < MOST_DAYS]
+    ignored = set(options.ignore_dates)
+    before = [found for found in before if (day - found).days < MOST_DAYS and found.isoformat() not in ignored]
     with ThreadPoolExecutor(max_workers=4) as threads:
         return list(threads.map(lambda found: VolumePoint(date=found, rows=_rows(store, found)), before))
 

@@ -60,6 +60,12 @@ class Logger:
         _write(render(line | {"event": event}) + "\n")
 
 
+def as_options() -> list[str]:
+    """Return the command line's options with which another process of ours logs as this one does."""
+    told = {logging.DEBUG: ["--verbose"], logging.WARNING: ["--quiet"]}.get(_settings["level"], [])
+    return told + ([f"--log-format={_settings['log_format']}"] if _settings["log_format"] else [])
+
+
 def configure(log_format: LogFormat | None = None, *, level: int = logging.INFO) -> None:
     """Send all log lines to stderr.
 

@@ -177,7 +177,10 @@ def _facts(
             f"{metadata['run_type']}, by {metadata['by']}, {metadata['ended_at'][:19]}Z"
             + (f": {commit['reason']}" if commit["reason"] else ""),
         ),
-        ("took", f"{metadata['execution_time_sec']:.1f} s ({spent}) with {metadata['workers']} workers"),
+        (
+            "took",
+            f"{metadata['execution_time_sec']:.1f} s{f' ({spent})' if spent else ''} with {metadata['workers']} workers",
+        ),
     ]
 
 
@@ -236,7 +239,9 @@ def comparison_text(old: str, new: str, found: Mapping[str, Any]) -> str:
         *indented(_common_lines(found)),
         *_drift_lines(found["drift"]),
         "",
-        f"  the plans differ in {counted(len(found['plan']), 'place')}" + (":" if found["plan"] else ""),
+        f"  the plans differ in {counted(len(found['plan']), 'place')}:"
+        if found["plan"]
+        else "  the plans are the same",
         *[f"    {line}" for line in found["plan"]],
     ]
     return "\n".join(lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import documents
@@ -25,6 +26,8 @@ from batchscore.metrics import (
 )
 from batchscore.metrics.readers import MAX_BUCKETS, MAX_FEATURES, Histogram
 from batchscore.strict import parse_section
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 def values(content: tuple[Samples, ...]) -> dict[str, Any]:
@@ -160,12 +163,26 @@ def test_a_push_stays_small_however_wide_the_data() -> None:
     assert len(values(content)["prediction_score"].buckets) <= MAX_BUCKETS
 
 
-def test_a_usual_push_is_about_eighty_series() -> None:
-    """A pipeline of five features pushes some 80 series in less than 10 kB."""
-    content = samples(documents.summary(), documents.metadata())
+def of_features(count: int) -> tuple[Samples, ...]:
+    """Return the push of so many features, none of their numbers a round one."""
+    names = [f"feature_{place:02d}" for place in range(count)]
+    profiles = {name: documents.profile(nulls=17) for name in names}
+    summary = documents.summary(
+        profiles={"features": profiles, "scores": {"prediction": documents.profile()}},
+        drift={"features": {name: {"psi": 0.0123456789012345} for name in names}, "prediction": {"psi": 0.5}},
+    )
+    return samples(summary, documents.metadata())
 
-    assert 75 <= sum(item.series for item in content) <= 90
-    assert len(render(content).encode()) < 10_000
+
+@pytest.mark.parametrize(("features", "series", "size"), [(5, 85, 9_000), (20, 115, 11_000)])
+def test_a_push_is_as_big_as_the_docs_say(features: int, series: int, size: int) -> None:
+    """`docs/metrics.md` has these numbers: five features stay below 10 kB, twenty do not."""
+    content = of_features(features)
+    told = (DOCS / "metrics.md").read_text()
+
+    assert sum(item.series for item in content) == pytest.approx(series, abs=3)
+    assert len(render(content).encode()) == pytest.approx(size, abs=400)
+    assert f"some {series} series and {size // 1000} kB" in told or f"some {series} and {size // 1000} kB" in told
 
 
 def test_folding_keeps_the_worst_and_the_total() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import documents
 import pytest
 
-from batchscore.page import Day, Reject, render_history, render_report
+from batchscore.page import Damaged, Day, Reject, render_history, render_report
 
 DAYS = [
     Day(
@@ -131,6 +131,21 @@ def test_dates_that_stand_out_are_told_apart() -> None:
     ]
     assert "Unusual: 2013-02-08, 2013-11-28, 2013-12-25." in page
     assert "No date stands out." in render_history("flights", "prod", DAYS)
+
+
+def test_a_damaged_date_is_named_and_hides_no_other() -> None:
+    """What is wrong with it is said in words, the others are drawn, and it counts among the last dates."""
+    gone = Damaged(date="2013-02-01", why="summary_metrics.json is damaged: its sha256 is not <b>")
+    day = Day(date="2013-02-08", rows=458, baseline=911.0)
+
+    page = render_history("flights", "prod", [gone, day])
+    alone = render_history("flights", "prod", [gone])
+
+    assert "Fri 2013-02-01 is not drawn: summary_metrics.json is damaged: its sha256 is not &lt;b&gt;" in page
+    assert "the last 2 dates" in page
+    assert "2013-02-08: 458 rows, usually 911" in page
+    assert "2013-02-01 is not drawn" in alone
+    assert "No date was published" not in alone
 
 
 def test_scores_are_drawn_against_the_reference() -> None:

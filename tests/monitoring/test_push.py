@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import socket
 import subprocess
 import threading
 import time
@@ -13,7 +14,7 @@ from typing import Any
 
 import documents
 import pytest
-from servers import Pushgateway, answers, drips, fetch, free_port, hostile, pushgateway, says_nothing
+from servers import Pushgateway, answers, drips, fetch, free_port, hostile, pushgateway, says_nothing, stops
 
 from batchscore.metrics import Attempt, Group, MetricsOptions, Outcome, Pusher
 
@@ -223,6 +224,36 @@ def test_a_bearer_token_is_sent_and_never_told(tmp_path: Path) -> None:
     assert "absent" in absent.detail
 
 
+@pytest.mark.parametrize(
+    "content", [b"s3cret\nt0ken", b"s3cret\xff", "s3cret\u20ac".encode(), b"s3cret\tt0ken", b"\r\n"]
+)
+def test_a_token_that_no_header_can_carry_is_not_told(content: bytes, tmp_path: Path) -> None:
+    """What is wrong with the file is said without a word of what it holds, and nothing is sent."""
+    token = tmp_path / "token"
+    token.write_bytes(content)
+
+    with hostile(answers("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")) as server:
+        outcome = pusher(server.url, bearer_token_file=str(token)).failure(FAILED)
+
+    assert outcome.status == "failed"
+    assert outcome.detail.startswith(f"the file '{token}' ")
+    assert not any(part in outcome.detail for part in ("s3cret", "t0ken", "\u20ac", "0xff"))
+    assert server.requests == []
+
+
+@pytest.mark.parametrize(("content", "fact"), [(None, "cannot be read: No such"), ("no PEM", "holds no certificate")])
+def test_a_bad_file_of_authorities_is_named(content: str | None, fact: str, tmp_path: Path) -> None:
+    """The message names the file, and nothing is tried again that cannot change."""
+    authorities = tmp_path / "ca.pem"
+    if content is not None:
+        authorities.write_text(content)
+
+    outcome = pusher(f"https://127.0.0.1:{free_port()}", ca_file=str(authorities)).failure(FAILED)
+
+    assert outcome.status == "failed"
+    assert outcome.detail.startswith(f"the file '{authorities}' {fact}")
+
+
 HOSTILE = {
     "500": answers("HTTP/1.1 500 Oops\r\nContent-Length: 4\r\n\r\noops"),
     "silent": says_nothing,
@@ -252,6 +283,16 @@ def test_nothing_that_a_server_does_costs_more_than_the_budget(behaviour: str) -
     assert outcome.status == "failed"
     assert outcome.detail
     assert server.requests
+
+
+@pytest.mark.parametrize("behave", [drips, stops])
+def test_half_an_answer_is_none(behave: Callable[[socket.socket, threading.Event], None]) -> None:
+    """A connection that our deadline cut reads like a good answer without headers: it is no success all the same."""
+    with hostile(behave) as server:
+        outcome = pusher(server.url, budget_seconds=0.5).failure(FAILED)
+
+    assert outcome.status == "failed"
+    assert "no whole answer" in outcome.detail
 
 
 def test_the_drip_would_defeat_a_socket_timeout() -> None:

@@ -9,6 +9,7 @@ import shlex
 import shutil
 import socket
 import stat
+from hashlib import sha256
 
 import joblib
 import numpy as np
@@ -56,6 +57,8 @@ def test_a_day_is_planned_run_shown_verified_and_replayed(world):
     assert "nothing exists at the target" in said["plan"].out
     assert "300 scored of 300 read" in said["run"].out
     assert said["show"].out == said["run"].out
+    assert " ()" not in said["show"].out
+    assert "the plans are the same" in said["diff"].out
     assert DAY in said["runs"].out
     assert f"VERIFIED {DAY}" in said["verify"].out
     assert f"SAME {DAY}: 3 parts, byte for byte" in said["replay"].out
@@ -101,6 +104,50 @@ def test_a_damaged_date_does_not_hide_the_others(world):
         ("2024-03-02", "published", 300),
     ]
     assert "metadata.json is damaged" in listed.document["runs"][0]["reason"]
+
+
+def test_a_report_names_a_damaged_date_and_draws_the_others(world):
+    """The history is written and ends in 18; the page of a whole date is written and ends in 0, that of the other not."""
+    later = "2024-03-02"
+    world.path(SNAPSHOT.replace("2024_03_01", "2024_03_02")).symlink_to(world.path(SNAPSHOT))
+    assert (world.run().code, world.run(date=later).code) == (0, 0)
+    world.path(f"{OUTPUTS}/{DAY}/summary_metrics.json").write_text("{")
+
+    history = world("report", *WITH, "--history", "-o", "history.html", "--json")
+    whole = world("report", *WITH, "--date", later, "-o", "whole.html")
+    damaged = world("report", *ON, "-o", "damaged.html")
+
+    assert (history.code, whole.code, damaged.code) == (18, 0, 18)
+    assert list(history.document["damaged"]) == [DAY]
+    assert f"{DAY} is not drawn: " in whole.out
+    for page in ("history.html", "whole.html"):
+        assert f"{DAY} is not drawn: " in world.path(page).read_text()
+        assert f"{later}: 300 rows" in world.path(page).read_text()
+    assert not world.path("damaged.html").exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("report", *ON, "-o"),
+        ("report", *WITH, "--history", "-o"),
+        ("plan", *ON, "-o"),
+        ("reference", "create", *WITH, f"--from={DAY}", f"--to={DAY}", "--name=a", "--version=1", "-o"),
+    ],
+    ids=["report", "history", "plan", "reference"],
+)
+@pytest.mark.parametrize(
+    "file", [f"{OUTPUTS}/{DAY}/new.html", f"{OUTPUTS}/{DAY}/metadata.json", f"{OUTPUTS}/_batchscore/new.html"]
+)
+def test_nothing_is_written_among_the_runs(world, command, file):
+    """A file of ours beside or over those of a run would make the date damaged: refused by every command."""
+    assert world.run().code == 0
+    before = world.tree()
+
+    ended = world(*command, file)
+
+    assert (ended.code, "E-USAGE-AMONG-RUNS" in ended.err) == (2, True)
+    assert world.tree() == before
 
 
 def test_what_is_told_of_a_gateway_is_true(world):
@@ -166,16 +213,33 @@ def test_the_same_plan_again_changes_no_byte(world):
     assert world.tree() == before
 
 
-@pytest.mark.parametrize("command", [("validate", *ON), ("plan", *ON), ("runs", *WITH), ("show", *ON), ("verify", *ON), ("diff", *WITH, DAY, DAY)], ids=lambda command: command[0])  # fmt: skip
+@pytest.mark.parametrize("command", [("validate", *ON), ("plan", *ON), ("runs", *WITH), ("show", *ON), ("verify", *ON), ("diff", *WITH, DAY, DAY), ("gc", *WITH, "--days", "0")], ids=lambda command: command[0])  # fmt: skip
 @pytest.mark.parametrize("published", [False, True], ids=["before", "after"])
 def test_looking_changes_nothing(world, command, published):
     """Commands that only look leave the folder as it is, before the first run too."""
     if published:
         world.run()
-    before = world.tree()
+    before = world.tree(), world.path(OUTPUTS).exists()
     world(*command)
 
-    assert world.tree() == before
+    assert (world.tree(), world.path(OUTPUTS).exists()) == before
+
+
+def test_a_place_where_nobody_can_make_a_folder_is_no_bug(world):
+    """Under /proc the system says "no such file" of a folder that is to be made: code 23 that names it, not 1."""
+    ran = world.run("--set", "output.path=/proc/nothing-here")
+
+    assert ran.code == 23
+    assert "/proc/nothing-here can not be written" in ran.err
+
+
+def test_a_stranger_among_the_commits_stops_nobody(world):
+    """A folder that is no date beside the commits is left alone; every command still works."""
+    world.path(f"{OUTPUTS}/_batchscore/commits/x").mkdir(parents=True)
+    world.path(f"{OUTPUTS}/_batchscore/commits/x/000001.json").write_text("{}")
+    codes = [world.run().code] + [world(*command).code for command in (("runs", *WITH), ("gc", *WITH), ("verify", *ON))]
+
+    assert codes == [0, 0, 0, 0]
 
 
 def test_a_second_revision_keeps_the_first(world):
@@ -495,3 +559,21 @@ def test_another_threshold_names_the_place_of_the_flag(world):
 
     assert ended.code == 0, ended.err
     np.testing.assert_allclose(world.predictions()["prediction"], 1 - expected(world), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("passthrough", [["region"], "all"])
+def test_validate_without_a_date_reads_the_pinned_tables(world, passthrough):
+    """A table that is another one than the pinned one is found before there is a snapshot."""
+    world.path("desks.csv").write_text("region,desk\n01,a\n1,b\n")
+    digest = sha256(world.path("desks.csv").read_bytes()).hexdigest()
+
+    def ruled(pinned):
+        lookup = {"path": "desks.csv", "sha256": pinned, "by": "region", "value": "desk", "into": "desk"}
+        rule = {"name": "a", "when": [{"column": "age", "above": 1}], "then": {"lookup": lookup}}
+        world.configure(postprocess__rules=[rule], output__passthrough=passthrough)
+        return world("validate", *WITH)
+
+    assert ruled(digest).code == 0
+    refused = ruled("0" * 64)
+    assert refused.code == 10
+    assert "E-CONFIG-TABLE-DIGEST" in refused.err

@@ -76,3 +76,17 @@ def test_a_gate_warns_holds_or_fails(world, gate, mode):
     commit = json.loads(world.path(f"{OUTPUTS}/_batchscore/commits/{NEXT}/000001.json").read_text())
     assert (commit["by"], commit["reason"], commit["held"]) == ("ada", "looked at it", 1)
     assert len(world.predictions(NEXT)) == held["rows"]
+
+
+def test_a_damaged_earlier_date_stops_a_run_until_it_is_ignored(world):
+    """A baseline of damaged numbers would be none: code 18 names the file; `volume.ignore_dates` goes on without it."""
+    world.run()
+    small_world.write_snapshot(world.path(f"data/customers_{NEXT.replace('-', '_')}"), seed=1)
+    world.path(f"{OUTPUTS}/{DAY}/summary_metrics.json").write_text("{")
+
+    stopped = world.run(date=NEXT)
+    gone_on = world.run(f"--set=volume.ignore_dates=[{DAY}]", date=NEXT)
+
+    assert (stopped.code, gone_on.code) == (18, 0)
+    assert "summary_metrics.json is damaged" in stopped.err
+    assert world(*("show", *WITH, "--date", NEXT, "--json")).document["metadata"]["volume"]["dates"] == []

@@ -99,6 +99,35 @@ def test_a_server_that_refuses_is_a_warning(world: World):
     assert set(kept(world)) == {"start", "complete"}
 
 
+@pytest.mark.parametrize("status", ["302 Found", "303 See Other", "307 Temporary Redirect", "308 Permanent Redirect"])
+def test_a_redirect_is_a_warning_and_no_one_else_gets_the_token(status: str, tmp_path: Path):
+    """Followed, it would arrive as a GET without the event, count as told, and take the token elsewhere."""
+    token = tmp_path / "token"
+    token.write_text("s3cret\n")
+    with hostile(OK) as elsewhere:
+        moved = f"HTTP/1.1 {status}\r\nLocation: {elsewhere.url}/\r\nContent-Length: 0\r\n\r\n"
+        with hostile(answers(moved)) as server:
+            options = LineageOptions(events=True, url=server.url, bearer_token_file=str(token))
+            problems = Events(options, SUBJECT, lambda *_: None).complete(1.0)
+
+    assert [status[:3] in problem for problem in problems] == [True]
+    assert elsewhere.requests == []
+
+
+def test_a_token_of_two_lines_is_not_told(tmp_path: Path):
+    """The sentence names the file, and holds nothing of it; no event is sent."""
+    token = tmp_path / "token"
+    token.write_text("s3cret\nt0ken")
+    with hostile(OK) as server:
+        options = LineageOptions(events=True, url=server.url, bearer_token_file=str(token))
+        problems = Events(options, SUBJECT, lambda *_: None).complete(1.0)
+
+    assert len(problems) == 1
+    assert str(token) in problems[0]
+    assert not any(part in problems[0] for part in ("s3cret", "t0ken"))
+    assert server.requests == []
+
+
 @pytest.mark.parametrize("behave", [says_nothing, drips], ids=["silent", "drip"])
 def test_nothing_that_a_server_does_costs_more_than_the_budget(behave: Any, tmp_path: Path):
     """Start and end together stay within the budget, whatever the server does, and the events are kept."""

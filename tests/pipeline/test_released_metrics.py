@@ -43,6 +43,22 @@ def test_a_discard_ends_what_the_hold_began(world: World, require: Callable[[str
     assert states[2]["last_run_success"] == 0.0
 
 
+def test_pushing_an_older_date_says_that_the_newest_is_not_what_the_alerts_see(
+    world: World, require: Callable[[str], str], tmp_path: Path
+):
+    """A push of the newest scheduled date says nothing; one of an older date says so and names the newest."""
+    other = "2024-03-02"
+    world.path(SNAPSHOT.replace(DAY.replace("-", "_"), other.replace("-", "_"))).symlink_to(world.path(SNAPSHOT))
+    with pushgateway(require("prometheus-pushgateway"), tmp_path) as gateway:
+        world.configure(metrics__pushgateway=gateway.url)
+        ran = [world.run("--run-type=scheduled", date=day).code for day in (DAY, other)]
+        newest, older = (world("metrics", "push", "--config", CONFIG, "--date", day) for day in (other, DAY))
+
+    assert (ran, newest.code, older.code) == ([0, 0], 0, 0)
+    assert "note:" not in newest.out
+    assert f"the newest scheduled date is {other}" in older.out
+
+
 def _plain(series: dict[str, float]) -> dict[str, float]:
     """Return the scheduled group's series that have no label of their own."""
     own = re.compile(

@@ -11,6 +11,7 @@ import joblib
 import numpy as np
 import pytest
 import sklearn
+import skops.io
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_models import MIXED_KINDS, dumped, fitted
@@ -120,6 +121,56 @@ def test_a_canary_stays_silent_and_is_shown(song, protocol):
     assert found.review == ("posix.system",)
     pickle.loads(content)
     assert song.exists()
+
+
+@pytest.mark.parametrize("reach", ["sklearn.utils._joblib subprocess.Popen", "sklearn.base inspect.os.Popen"])
+def test_a_name_that_reaches_through_a_usual_library_needs_a_look(reach):
+    """A pickle may name what a module imported; that it ends in a capital makes it no class of that library."""
+    module, name = reach.split()
+    content = b"\x80\x04\x8c" + bytes([len(module)]) + module.encode() + b"\x8c" + bytes([len(name)]) + name.encode()
+    found = inspect("m.pkl", content + b"\x93)R.")
+
+    assert found.review == (f"{module}.{name}",)
+
+
+@pytest.mark.parametrize(
+    ("thing", "said"),
+    [
+        ({"a": 1}, "a dictionary"),
+        ([1], "a list"),
+        ((1, 2), "a tuple"),
+        ("x", "a text"),
+        (None, "null"),
+        (np.arange(3), "an array"),
+    ],
+)
+def test_what_is_no_estimator_is_called_so(thing, said):
+    """A file of something else is read, and nobody takes it for a model."""
+    found = inspect("m.joblib", compressed(thing, 0))
+
+    assert found.estimator == f"none, but {said}"
+    assert found.notes == (f"the file holds {said} and no estimator: no run takes it",)
+
+
+@pytest.mark.parametrize(("before", "after"), [(b"payload", b""), (b"", b"payload")])
+def test_bytes_around_an_archive_are_an_error(before, after):
+    """A reader of archives skips them, so something else might read them."""
+    content = skops.io.dumps(fitted("logistic, numbers")[0])
+    assert inspect("m.skops", content).review is not None
+    with pytest.raises(ModelError, match="7 bytes stand before or after") as caught:
+        inspect("m.skops", before + content + after)
+
+    assert caught.value.id == "E-MODEL-TRAILING-BYTES"
+
+
+@pytest.mark.parametrize("path", ["m.joblib", "m.pkl"])
+@pytest.mark.parametrize("content", [b"", pickle.dumps([1, 2])[:-1], b"\x00" * 9])
+def test_what_is_no_pickle_is_said_in_words(path, content):
+    """Never the bare name of an exception of Python."""
+    with pytest.raises(ModelError) as caught:
+        inspect(path, content)
+
+    assert caught.value.message.endswith((": it ends too early", ": it is no pickle, or is damaged"))
 
 
 def zipped(members):
@@ -351,6 +402,8 @@ def test_broken_files_are_read_or_refused(changes):
         ("builtins.getattr", True),
         ("posix.system", True),
         ("sklearnx.Evil", True),
+        ("sklearn.utils._testing.Popen", True),
+        ("joblib.externals.loky.backend.popen_loky_posix.Popen", True),
         ("my_company.features.Encoder", True),
     ],
 )

@@ -597,3 +597,12 @@ def test_five_rules_cost_little():
     print(f"{(time.perf_counter() - started) / n * 1e9:.0f} ns per row")
 
     assert sum(made.counts.values()) == n - made.columns["rule"].null_count
+
+
+@pytest.mark.parametrize("limit", ["at_most", "at_least"])
+def test_a_prediction_that_is_set_is_not_limited_too(limit):
+    """Which of the two would win can not be read off the rule."""
+    then = {"prediction": 0.5, limit: 0.5}
+    rule = {"name": "a", "when": [{"column": "delay", "above": 1}], "then": then}
+    with pytest.raises(ConfigError, match=r"rules\.0\.then.*both prediction and a limit"):
+        parse_section(PostprocessOptions, {"rules": [rule]}, source="run.yaml")

@@ -65,6 +65,19 @@ def test_referenced_files_survive(store: Store):
     assert store.garbage(now=time.time() + WEEKS) == ()
 
 
+def test_what_was_compiled_from_a_model_of_the_past_is_found(store: Store):
+    """A compiled model goes once it is old and its artifact is no longer configured; the present one stays."""
+    old, new = "0a" * 32, "0b" * 32
+    for sha256 in (old, new):
+        store.begin_compiling(f"{sha256}-c1-0123")
+        store.keep_compiled(f"{sha256}-c1-0123", {"model_sha256": sha256}, b"plain data")
+    found = store.garbage(now=time.time() + WEEKS, models={new})
+
+    assert {sha256: sum(sha256 in item.key for item in found) for sha256 in (old, new)} == {old: 3, new: 0}
+    assert not any(layout.COMPILED in item.key for item in store.garbage(now=time.time() + WEEKS))
+    assert not any(layout.COMPILED in item.key for item in store.garbage(now=time.time(), models={new}))
+
+
 def test_young_files_survive(store: Store, tmp_path: Path):
     """Nothing is garbage before its age, also when it is a hard link to something old."""
     before = snapshot(tmp_path)

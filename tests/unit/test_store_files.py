@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from batchscore.errors import ConfigError, StorageFailed
-from batchscore.store import effects, probe
+from batchscore.store import effects, posix, probe
 from batchscore.store.files import FileRoot
 from batchscore.store.root import Exists
 
@@ -191,6 +191,17 @@ def test_probe_of_a_full_disk_is_no_refusal(root: FileRoot, monkeypatch: pytest.
     monkeypatch.setattr(os, "link", fail)
     with pytest.raises(StorageFailed, match="the disk is full"):
         root.probe()
+
+
+@pytest.mark.parametrize("below", ["", "not/made/yet"])
+def test_forbidden_folder_is_told_without_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, below: str):
+    """The nearest folder that is there decides whether a deeper one can be made."""
+    posix.check_writable(tmp_path / below)
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path) != tmp_path)
+    with pytest.raises(StorageFailed, match="permission is denied"):
+        posix.check_writable(tmp_path / below)
+
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_is_counted_in_production():

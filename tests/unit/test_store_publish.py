@@ -1,5 +1,6 @@
 """Publishing: all at once, once, and never another plan by accident; the same on both kinds of store."""
 
+import datetime as dt
 import json
 import stat
 from collections.abc import Iterator
@@ -337,6 +338,16 @@ def test_read_published_gives_the_rows_in_order(tmp_path: Path):
 
     assert list(frame["id"]) == [0, 1, 2, 3]
     assert table.to_pydict() == {"id": [0, 1, 2, 3]}
+
+
+def test_read_published_takes_a_date_and_refuses_an_unknown_engine(tmp_path: Path):
+    """A `datetime.date` is the same as its text; an engine that is a slip of the pen is never another one."""
+    _publish_table(open_store(str(tmp_path)), make_plan())
+    day = dt.date.fromisoformat(DATE)
+
+    assert batchscore.read_published(str(tmp_path), day).equals(batchscore.read_published(str(tmp_path), DATE))
+    with pytest.raises(UsageError, match="engine 'polars' is not known"):
+        batchscore.read_published(str(tmp_path), DATE, engine="polars")
 
 
 def test_read_published_refuses_a_flipped_byte(tmp_path: Path):

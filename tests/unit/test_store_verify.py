@@ -1,5 +1,7 @@
 """Verification: whatever is not as it was published is found and named."""
 
+import json
+import os
 import random
 import shutil
 from pathlib import Path
@@ -7,7 +9,7 @@ from pathlib import Path
 import pytest
 from storing import DATE, make_plan, publication, run, score
 
-from batchscore.store import Problem, Store, layout, open_store
+from batchscore.store import Problem, Store, layout, open_store, sealed
 
 
 @pytest.fixture
@@ -85,6 +87,41 @@ def test_any_extra_file_is_found_and_named(store: Store):
         assert str(extra) in named, folder
 
 
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "folder"])
+def test_what_is_no_plain_file_is_named_and_hangs_nobody(store: Store, make):
+    """A pipe or a folder in the place of a file is a difference like any other; nobody waits for who writes into it."""
+    runs = [path for path in published(store) if layout.RUNS in str(path)]  # a folder is no record: it is missing then
+    for path in runs if make is os.mkdir else published(store):
+        kept = path.with_name(".tmp-kept")
+        path.rename(kept)
+        make(path)
+        problems = store.verify(DATE).problems
+        path.rmdir() if path.is_dir() else path.unlink()
+        kept.rename(path)
+
+        assert str(path) in {problem.path for problem in problems}, path
+
+
+def test_a_newer_format_is_told_as_such(store: Store, monkeypatch: pytest.MonkeyPatch):
+    """A record that a later version wrote is not called changed: the fact names both versions, and the path stands once."""
+    path = store.root.shown(layout.commit(DATE, 2))
+    content = json.loads(Path(path).read_bytes())
+    with monkeypatch.context() as later:
+        later.setattr(sealed, "FORMAT_VERSION", 2)
+        Path(path).write_bytes(sealed.seal(content))
+
+    fact = "it has format version 2, this batchscore reads up to 1"
+    assert store.verify(DATE).problems == (Problem(path=path, fact=fact),)
+
+
+def test_a_damaged_newest_record_does_not_blame_the_date(store: Store):
+    """What a date must show is unknown without its newest record: that record alone is named."""
+    newest = Path(store.root.shown(layout.commit(DATE, 2)))
+    flip(newest, 100, 0)
+
+    assert [problem.path for problem in store.verify(DATE).problems] == [str(newest)]
+
+
 def test_swapped_parts_are_found(store: Store):
     """Two files that trade names are both named."""
     folder = Path(store.root.shown(DATE)).resolve() / layout.PREDICTIONS
@@ -98,8 +135,6 @@ def test_swapped_parts_are_found(store: Store):
 
 def test_rewritten_history_is_found(store: Store):
     """A commit record that was replaced by another valid one breaks the chain."""
-    import json
-
     from batchscore.store import seal
 
     path = Path(store.root.shown(layout.commit(DATE, 1)))

@@ -27,6 +27,7 @@ All pushes of a run share `metrics.budget_seconds` of wall-clock time, whatever 
 All metrics describe the last run.
 They are gauges, and two histograms of one run: `rate()` and `sum_over_time()` of them mean nothing, because a daily value is scraped many hundred times.
 At most 20 features and 8 reasons of rejected rows have a series of their own; the others share `other`, with the highest drift and share of missing values, and with the sum of the rows.
+A push of five features is some 85 series and 9 kB, one of twenty some 115 and 11 kB, and none is above 125 and 12 kB; almost 5 kB of each are the names, types and meanings below.
 
 | Metric | Type | Unit | Labels | Set | Meaning |
 |---|---|---|---|---|---|

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from batchscore.answers import report
+from batchscore.answers.proving import report
 from batchscore.page import RUNBOOKS
 from batchscore.store import Published
+from batchscore.text import Given
 from examples.flights import build as example
 from tools.preview.browser import photograph
 
@@ -62,7 +63,7 @@ def write_report(folder: Path, path: Path) -> None:
         return found | SET if name == "metadata.json" else found
 
     with contextlib.chdir(folder), mock.patch.object(Published, "document", document):
-        report([example.CONFIG], STORM.isoformat(), history=False, output=str(path), runbooks=RUNBOOKS)
+        report(Given(files=(example.CONFIG,)), STORM.isoformat(), history=False, output=str(path), runbooks=RUNBOOKS)
 
 
 def _batchscore(folder: Path, *words: str) -> str:

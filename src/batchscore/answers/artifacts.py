@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import get_args
 
 from batchscore import metrics, text
-from batchscore.answers.asking import parse_day, parse_run_type
+from batchscore.answers.asking import parse_day, parse_run_type, refuse_own
 from batchscore.check import load_schema
 from batchscore.config import RunConfig, load_config
-from batchscore.errors import StorageFailed, UsageError
+from batchscore.errors import StateDamaged, StorageFailed, UsageError
 from batchscore.metrics import Outcome, Pusher, RunType
 from batchscore.reference import check_reference, fold_reference
 from batchscore.run import look_at_output
+from batchscore.store import Store
 from batchscore.telling import pusher_of
 from batchscore.text import Answer, Given
 
@@ -30,10 +32,25 @@ def metrics_show(given: Given, given_date: str) -> Answer:
 def metrics_push(given: Given, given_date: str) -> Answer:
     """Push a published date's metrics again, from its files alone."""
     config = load_config(given.files, given.overrides)
-    published = look_at_output(config).published(parse_day(given_date).isoformat())
+    store = look_at_output(config)
+    published = store.published(parse_day(given_date).isoformat())
     summary, metadata = published.document("summary_metrics.json"), published.document("metadata.json")
     pusher = _pusher(config, metadata["run_type"])
-    return _pushed(pusher.success(summary, metadata), f"the metrics of {given_date}")
+    answer = _pushed(pusher.success(summary, metadata), f"the metrics of {given_date}")
+    newest = _newest_scheduled(store) if metadata["run_type"] == "scheduled" else None
+    if newest is None or newest <= given_date:
+        return answer
+    note = f"note: the alerts look at {given_date} now; the newest scheduled date is {newest}: push that one too"
+    return replace(answer, text=f"{answer.text}\n{note}", document={**answer.document, "newest": newest})
+
+
+def _newest_scheduled(store: Store) -> str | None:
+    """Return the newest date whose metrics the alerts should look at; damaged ones can not be pushed."""
+    for day in reversed(store.dates()):
+        with contextlib.suppress(StateDamaged):
+            if store.published(day).commit.run_type == "scheduled":
+                return day
+    return None
 
 
 def metrics_forget(given: Given, run_type: str) -> Answer:
@@ -58,6 +75,7 @@ def reference_create(given: Given, first: str, last: str, *, name: str, version:
     schema, _ = load_schema(config)
     check_reference(folded, schema, source=output)
     content = folded.to_bytes()
+    refuse_own(output, config)
     _create(output, content)
     digest = hashlib.sha256(content).hexdigest()
     pin = ["drift:", "  reference:", f"    path: {output}", f'    sha256: "{digest}"']

@@ -20,7 +20,7 @@ from batchscore.history import last_tick_before, scheduled_date
 from batchscore.logs import logger
 from batchscore.metrics import RunType
 from batchscore.publication import Request
-from batchscore.store import Commit, Store, holder
+from batchscore.store import STATE, Commit, Store, holder
 from batchscore.text import Answer, Given
 
 FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2999, 12, 31)
@@ -29,8 +29,12 @@ FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2999, 12, 31)
 _log = logger(__name__)
 
 
-def parse_day(given: str) -> date:
+def parse_day(given: str, option: str = "--date") -> date:
     """Parse an ISO date.
+
+    Args:
+        given: The text.
+        option: The option that it was given to, for the message.
 
     Raises:
         UsageError: When the text is no ISO date.
@@ -41,11 +45,11 @@ def parse_day(given: str) -> date:
         day = None
     if day is None or day.isoformat() != given:
         raise UsageError(
-            f"--date {given!r} is not a date", slug="DATE", remedy="write it as YYYY-MM-DD, such as 2013-02-08"
+            f"{option} {given!r} is not a date", slug="DATE", remedy="write it as YYYY-MM-DD, such as 2013-02-08"
         )
     if not FIRST_DAY <= day <= LAST_DAY:
         raise UsageError(
-            f"--date {given} lies outside of {FIRST_DAY} to {LAST_DAY}", slug="DATE-RANGE", remedy="check the year"
+            f"{option} {given} lies outside of {FIRST_DAY} to {LAST_DAY}", slug="DATE-RANGE", remedy="check the year"
         )
     return day
 
@@ -161,15 +165,31 @@ def published_answer(given: Given, config: RunConfig, store: Store, commit: Comm
     )
 
 
-def write_file(path: str, content: str) -> None:
+def write_file(path: str, content: str, config: RunConfig) -> None:
     """Write a text file.
 
     Raises:
-        UsageError: When it can not be written.
+        UsageError: When it can not be written, or lies where batchscore keeps its runs.
     """
+    refuse_own(path, config)
     try:
         Path(path).write_text(content, encoding="utf-8")
     except OSError as error:
         raise UsageError(
             f"'{path}' can not be written: {error.strerror}", slug="OUTPUT-FILE", remedy="check the folder"
         ) from error
+
+
+def refuse_own(path: str, config: RunConfig) -> None:
+    """Refuse a file among the runs: one more file there, or another one, and the date is no longer what it was.
+
+    Raises:
+        UsageError: When `path` lies in a date of the output, or in `_batchscore`.
+    """
+    root = Path(config.output.path)
+    if Path(path).resolve().is_relative_to((root / STATE).resolve()):
+        raise UsageError(
+            f"'{path}' lies among the runs in '{root}', where nothing is ever added",
+            slug="AMONG-RUNS",
+            remedy="write it somewhere else",
+        )

@@ -9,7 +9,7 @@ from typing import Any
 
 from batchscore import text
 from batchscore.answers.asking import parse_day, published_answer, write_file
-from batchscore.check import Checked, check_date, load_schema, verify_model
+from batchscore.check import Checked, check_date, load_schema, verify_artifacts, verify_model
 from batchscore.config import RunConfig, load_config
 from batchscore.errors import StateDamaged
 from batchscore.judge import baseline_of, volume_record
@@ -25,6 +25,7 @@ def validate(given: Given, given_date: str | None) -> Answer:
     if given_date is None:
         schema, _ = load_schema(config)
         model = verify_model(config, schema, date.max)
+        verify_artifacts(config, schema, model)
         facts = [
             ("configuration", "ok"),
             ("schema", f"{schema.name} {schema.version}, {text.counted(len(schema.features), 'feature')}"),
@@ -32,7 +33,7 @@ def validate(given: Given, given_date: str | None) -> Answer:
         facts += [("model", f"{model.name} {model.version}, {model.format}, sha256 {model.sha256[:12]}…: ok")]
         return Answer(text="\n".join(text.pairs(facts)), document={"valid": True, "model": model.record()})
     checked = check_date(config, parse_day(given_date))
-    look_at_output(config)
+    look_at_output(config).check_writable()
     lines = text.pairs(_checked_facts(checked))
     return Answer(
         text="\n".join([*lines, "everything that can be checked without a cluster is in order"]),
@@ -48,7 +49,7 @@ def plan(given: Given, given_date: str, output: str | None) -> Answer:
     state, baseline = _state(store, checked), baseline_of(store, checked)
     document = {**_plan_document(checked), "state": state, "volume": volume_record(baseline)}
     if output is not None:
-        write_file(output, json.dumps(document, indent=2) + "\n")
+        write_file(output, json.dumps(document, indent=2) + "\n", config)
     target = f"{config.output.path}/{given_date}"
     facts = [
         *_checked_facts(checked),

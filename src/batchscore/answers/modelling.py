@@ -10,7 +10,7 @@ from batchscore.answers.asking import parse_day
 from batchscore.check import load_schema
 from batchscore.compiling import compile_now
 from batchscore.config import load_config
-from batchscore.errors import ModelError, UsageError
+from batchscore.errors import ConfigError, ModelError, UsageError
 from batchscore.text import Answer, Given
 
 
@@ -23,6 +23,12 @@ def model_inspect(path: str) -> Answer:
     except FileNotFoundError as error:
         raise ModelError(
             f"the model file '{path}' is missing", slug="MISSING", remedy="check the path", path=path
+        ) from error
+    except ConfigError as error:
+        if error.slug != "NOT-A-FILE":
+            raise
+        raise ModelError(
+            f"'{path}' is no regular file", slug="UNREADABLE", remedy="the path must name one readable file", path=path
         ) from error
     found = inspect(path, content)
     facts = [

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from batchscore import text
 from batchscore.answers.asking import parse_day, request_of, shown_progress, write_file
 from batchscore.config import load_config
-from batchscore.errors import UsageError
+from batchscore.errors import StateDamaged, UsageError
 from batchscore.gate import LEAST_BASELINE_RUNS
 from batchscore.run import look_at_output
 from batchscore.store import Published, Store
 from batchscore.text import Answer, Given
 
 if TYPE_CHECKING:
-    from batchscore.page import Day, Reject
+    from batchscore.page import Damaged, Day, Reject
 
 
 def verify(given: Given, given_date: str) -> Answer:
@@ -109,7 +109,7 @@ def _revision(text: str) -> int | None:
 
 def report(given: Given, given_date: str | None, *, history: bool, output: str | None, runbooks: str) -> Answer:
     """Write the HTML page of a published date, or of the last dates."""
-    from batchscore.page import SHOWN_DATES, render_history, render_report
+    from batchscore.page import SHOWN_DATES, Damaged, render_history, render_report
 
     if history == (given_date is not None):
         raise UsageError("report takes --date, or --history", slug="REPORT", remedy="give one of the two")
@@ -126,20 +126,30 @@ def report(given: Given, given_date: str | None, *, history: bool, output: str |
         content = render_report(documents[0], documents[1], documents[2], days, rejects=rejects, runbooks=runbooks)
         name = f"{config.pipeline}-{given_date}.html"
     path = output or name
-    write_file(path, content)
-    return Answer(text=f"written: {path} ({text.size(len(content.encode()))})", document={"path": path})
+    write_file(path, content, config)
+    damaged = {day.date: day.why for day in days if isinstance(day, Damaged)}
+    lines = [f"{day} is not drawn: {why}" for day, why in damaged.items()]
+    return Answer(
+        text="\n".join([*lines, f"written: {path} ({text.size(len(content.encode()))})"]),
+        document={"path": path, "damaged": damaged},
+        exit_code=StateDamaged.exit_code if damaged and given_date is None else 0,
+    )
 
 
-def _day_of(store: Store, day: str) -> Day:
-    from batchscore.page import Day
+def _day_of(store: Store, day: str) -> Day | Damaged:
+    """Return a date to draw; one that is damaged must not hide the others."""
+    from batchscore.page import Damaged, Day
 
-    published = store.published(day)
-    metadata = published.document("metadata.json")
+    try:
+        published = store.published(day)
+        metadata, summary = published.document("metadata.json"), published.document("summary_metrics.json")
+    except StateDamaged as error:
+        return Damaged(date=day, why=error.message)
     verdict = next(found for found in metadata["gates"] if found["gate"] == "volume")
     volume = metadata["volume"]
     return Day(
         date=day,
-        rows=published.document("summary_metrics.json")["rows"]["scored"],
+        rows=summary["rows"]["scored"],
         baseline=volume["baseline_rows"],
         deviation=volume["deviation_rows"] if volume["runs"] >= LEAST_BASELINE_RUNS else None,
         known=day in metadata["config"]["volume"]["ignore_dates"],

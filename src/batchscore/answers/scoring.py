@@ -12,7 +12,7 @@ from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING
 
-from batchscore import text
+from batchscore import logs, text
 from batchscore.answers.asking import (
     asked_day,
     login,
@@ -26,8 +26,9 @@ from batchscore.check import check_date
 from batchscore.config import RunConfig, load_config
 from batchscore.errors import UsageError
 from batchscore.gather import job_of, score_all
+from batchscore.model import ModelOptions
 from batchscore.publication import Request
-from batchscore.run import Result, check_totals, open_output, private_execution, publish_privately
+from batchscore.run import Result, check_totals, look_at_output, open_output, private_execution, publish_privately
 from batchscore.run import run as run_date
 from batchscore.store import holder
 from batchscore.telling import tell_discarded, tell_released
@@ -47,8 +48,7 @@ def run(
     by: str | None,
 ) -> Answer:
     """Score one date and publish it."""
-    if republish and not reason:
-        raise UsageError("--republish needs --reason", slug="REASON", remedy="say why: --reason 'late rows arrived'")
+    _need_reason(republish=republish, reason=reason)
     config = load_config(given.files, given.overrides)
     asked = asked_day(given_date, config)
     run_id = secrets.token_hex(16)
@@ -166,16 +166,16 @@ def discard(given: Given, given_date: str, *, reason: str, by: str | None) -> An
 def gc(given: Given, *, days: float, delete: bool) -> Answer:
     """List, or remove, what no commit and no held run needs."""
     config = load_config(given.files, given.overrides)
-    store = open_output(config)
-    found = store.garbage(now=time.time(), days=days)
+    store = open_output(config) if delete else look_at_output(config)
+    models = [config.model] if isinstance(config.model, ModelOptions) else config.model
+    found = store.garbage(now=time.time(), days=days, models={model.sha256 for model in models})
     if delete:
         store.collect(found)
-    done = "removed" if delete else "would be removed; --delete removes it"
+    done = "removed" if delete else "would be removed; --delete removes them"
     rows = [(item.key, text.size(item.bytes), item.why) for item in found]
-    lines = [
-        *text.table(rows),
-        f"{text.counted(len(found), 'item')}, {text.size(sum(item.bytes for item in found))} {done}",
-    ]
+    total = f"{text.counted(len(found), 'item')}, {text.size(sum(item.bytes for item in found))} {done}"
+    nothing = f"nothing to remove: no orphan that was left alone for {days:g} days"
+    lines = [*text.table(rows), total if found else nothing]
     return Answer(text="\n".join(lines), document={"deleted": delete, "items": [asdict(item) for item in found]})
 
 
@@ -194,8 +194,15 @@ def fill_dates(
     """Run the dates of a range that are missing, or all of them, and tell of each."""
     from batchscore.backfill import Filled, backfill, due_dates, guarded, in_own_process
 
+    _need_reason(republish=republish, reason=reason)
+    if republish and not everything:
+        raise UsageError(
+            "--republish needs --all: without it only dates that are not published yet are run",
+            slug="REPUBLISH-ALL",
+            remedy="give --all too",
+        )
     config = load_config(given.files, given.overrides)
-    begin, end = parse_day(first), parse_day(last)
+    begin, end = parse_day(first, "--from"), parse_day(last, "--to")
     if end < begin:
         raise UsageError(
             f"--to {last} is before --from {first}", slug="RANGE", remedy="give the earlier date to --from"
@@ -208,6 +215,7 @@ def fill_dates(
     options = [f"{name}={value}" for name, value in told.items() if value is not None]
     options += [f"--config={path}" for path in given.files] + [f"--set={text}" for text in given.overrides]
     options += ["--republish"] if republish else []
+    options += logs.as_options()
 
     def here(day: date) -> Filled:
         request = replace(
@@ -223,11 +231,16 @@ def fill_dates(
     return _filled_answer(filled, skipped=len(due) - len(dates))
 
 
+def _need_reason(*, republish: bool, reason: str | None) -> None:
+    if republish and not reason:
+        raise UsageError("--republish needs --reason", slug="REASON", remedy="say why: --reason 'late rows arrived'")
+
+
 def _filled_answer(filled: Sequence[Filled], *, skipped: int) -> Answer:
     rows = [(each.date, each.status, each.revision, each.rows, each.exit_code or None, each.message) for each in filled]
     counted = Counter(each.status for each in filled)
     summary = ", ".join(f"{count} {status}" for status, count in sorted(counted.items())) or "nothing to do"
-    lines = text.table(rows, ("date", "state", "rev", "rows", "code", "error"))
+    lines = text.table(rows, ("date", "state", "rev", "rows", "code", "error")) if rows else []
     return Answer(
         text="\n".join([*lines, f"{summary}; {skipped} were published before"]),
         document={"dates": [asdict(each) for each in filled], "published_before": skipped},

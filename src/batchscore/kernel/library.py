@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 
-SOURCES = ("kernel.c", "variant.h", "columns.h", "tile.h")
+SOURCES = ("kernel.c", "columns.h", "moments.h", "tile.h", "variant.h")
 """The library's sources."""
 NAME = "kernel.so"
 """The library's file, beside its sources."""
@@ -31,6 +31,15 @@ class Ensemble(ctypes.Structure):
         *((name, _pointer) for name in ("column_start", "column_base", "column_kind", "column_missing", "known")),
         *((name, _pointer) for name in ("trees", "singles", "multis", "categories", "nodes", "slots", "sets")),
         *((name, _pointer) for name in ("values", "base")),
+    )
+
+
+class Profile(ctypes.Structure):
+    """`struct profile` of moments.h, field by field."""
+
+    _fields_ = (
+        *((name, _long) for name in ("nans", "negative_infinities", "positive_infinities", "zeros", "shelves")),
+        *((name, ctypes.c_double) for name in ("minimum", "maximum")),
     )
 
 
@@ -87,6 +96,8 @@ def opened(folder: Path) -> tuple[ctypes.CDLL | None, str]:
         return None, f"it can not be loaded: {error}"
     loaded.batchscore_sigmoid.argtypes = (_pointer, _pointer, _long, _pointer)
     loaded.batchscore_sigmoid.restype = None
+    loaded.batchscore_profile.argtypes = (_pointer, _long, ctypes.POINTER(Profile), _pointer)
+    loaded.batchscore_profile.restype = _int
     loaded.batchscore_trees.argtypes = (ctypes.POINTER(Ensemble), _pointer, _long, _long, _long, _pointer, _int)
     loaded.batchscore_trees.restype = _int
     loaded.batchscore_columns.argtypes = (_pointer, _long, _long, _pointer, _long, _long, _int)

@@ -8,10 +8,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from batchscore.lineage.event import Kind, Published, Subject, event
 from batchscore.lineage.options import LineageOptions
+from batchscore.secret import read_token
 
 SHOWN = 500
 """Characters of a server's answer that a message shows."""
@@ -109,14 +109,19 @@ def _post(options: LineageOptions, url: str, data: bytes, seconds: float) -> Non
     import urllib.error
     import urllib.request
 
+    class NoRedirect(urllib.request.HTTPRedirectHandler):
+        """A redirected POST arrives as a GET without the event, and takes the token to whoever is named."""
+
+        def redirect_request(self, *_: object) -> None:
+            """Follow nothing."""
+
     headers = {"Content-Type": "application/json"}
     if options.bearer_token_file is not None:
-        token = Path(options.bearer_token_file).read_text(encoding="utf-8").rstrip("\r\n")
-        headers["Authorization"] = f"Bearer {token}"
+        headers["Authorization"] = f"Bearer {read_token(options.bearer_token_file)}"
     request = urllib.request.Request(url, data=data, headers=headers, method="POST")  # noqa: S310 - the option admits http and https only
     proxies = urllib.request.ProxyHandler() if options.use_proxy else urllib.request.ProxyHandler({})
     try:
-        with urllib.request.build_opener(proxies).open(request, timeout=seconds) as answer:
+        with urllib.request.build_opener(proxies, NoRedirect()).open(request, timeout=seconds) as answer:
             answer.read(SHOWN)
     except urllib.error.HTTPError as error:
         with error:

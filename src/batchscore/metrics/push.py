@@ -193,7 +193,9 @@ class _Delivery:
         except Exception as error:  # noqa: BLE001 - a push must never end a run, whatever is wrong with it
             detail = f"{type(error).__name__}: {error}"
         self._timer.cancel()
-        self._result = self._failed(self._late() if self._cut.is_set() else detail) if detail else self._pushed(content)
+        if self._cut.is_set():  # whatever was read: the end of a cut connection looks like that of an answer
+            detail = self._late()
+        self._result = self._failed(detail) if detail else self._pushed(content)
 
     def _end(self) -> None:
         self._cut.set()

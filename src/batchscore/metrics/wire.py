@@ -11,10 +11,10 @@ import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from batchscore.metrics.options import MetricsOptions
+from batchscore.secret import SecretError, read_secret, read_token
 
 SHOWN = 2_000
 """Characters of an answer's body that a message shows."""
@@ -64,11 +64,13 @@ class Wire:
     def _request(self, url: str, method: str, headers: Sequence[tuple[str, str]], data: bytes) -> None:
         self.sent = len(data)
         request = urllib.request.Request(url, data=data or None, method=method)  # noqa: S310 - http(s) by MetricsOptions
-        for name, value in (*headers, *self._credentials()):
-            request.add_header(name, value)
         try:
+            for name, value in (*headers, *self._credentials()):
+                request.add_header(name, value)
             with self._opener().open(request, timeout=self._seconds) as answer:
                 answer.read(SHOWN)
+        except SecretError as error:
+            raise RefusedError(str(error)) from error
         except urllib.error.HTTPError as error:
             with error:
                 fact = f"the gateway answered {error.code} {error.reason}: {_printable(error.read(SHOWN))}"
@@ -82,15 +84,15 @@ class Wire:
     def _credentials(self) -> list[tuple[str, str]]:
         options = self._options
         if options.bearer_token_file is not None:
-            return [("Authorization", f"Bearer {_secret(options.bearer_token_file)}")]
+            return [("Authorization", f"Bearer {read_token(options.bearer_token_file)}")]
         if options.basic_auth_password_file is not None:
-            pair = f"{options.basic_auth_user}:{_secret(options.basic_auth_password_file)}"
+            pair = f"{options.basic_auth_user}:{read_secret(options.basic_auth_password_file)}"
             return [("Authorization", f"Basic {base64.b64encode(pair.encode()).decode()}")]
         return []
 
     def _opener(self) -> urllib.request.OpenerDirector:
         proxies = urllib.request.ProxyHandler() if self._options.use_proxy else urllib.request.ProxyHandler({})
-        context = ssl.create_default_context(cafile=self._options.ca_file)
+        context = _trust(self._options.ca_file)
         return urllib.request.build_opener(
             proxies, _Http(self._remember), _Https(self._remember, context), _NoRedirect()
         )
@@ -159,8 +161,9 @@ def _printable(body: bytes) -> str:
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
-def _secret(path: str) -> str:
+def _trust(path: str | None) -> ssl.SSLContext:
     try:
-        return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
-    except OSError as error:
-        raise RefusedError(f"the file {path!r} cannot be read: {error.strerror}") from error
+        return ssl.create_default_context(cafile=path)
+    except OSError as error:  # an SSLError is one: there is no certificate in it
+        fact = "holds no certificate in PEM" if isinstance(error, ssl.SSLError) else f"cannot be read: {error.strerror}"
+        raise RefusedError(f"the file {path!r} {fact}") from error

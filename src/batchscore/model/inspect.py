@@ -121,7 +121,7 @@ def _of_skops(path: str, content: bytes) -> dict[str, Any]:
     try:
         found, version = read_skops(content)
     except Damaged as error:
-        raise _unreadable(path, str(error)) from error
+        raise _unreadable(path, str(error), "TRAILING-BYTES" if error.trailing else "INSPECT") from error
     facts = _facts(found)
     review, notes = _skops_review(path, content, facts["types"])
     return {
@@ -177,14 +177,28 @@ def _facts(found: Contents) -> dict[str, Any]:
     types = tuple(sorted(found.names))
     return {
         "libraries": {"scikit-learn": ", ".join(versions)} if versions else {},
-        "estimator": _tree(found.root, []),
+        "estimator": _tree(found.root, []) if isinstance(found.root, Made) else f"none, but {_kind(found.root)}",
         "features": names,
         "n_features": len(names) if names is not None else counted if isinstance(counted, int) else None,
         "classes": None if classes is None else tuple(classes),
         "types": types,
-        "review": tuple(name for name in types if needs_review(name)),
-        "notes": tuple(sorted(found.notes)),
+        "review": tuple(name for name in types if needs_review(name) or name in found.reaching),
+        "notes": tuple(sorted(found.notes | _no_estimator(found.root))),
     }
+
+
+_KINDS = ((Pairs, "a dictionary"), (Array, "an array"), (list, "a list"), (tuple, "a tuple"), (str, "a text"))
+
+
+def _kind(root: Any) -> str:
+    """Return in words what a file holds that holds no estimator."""
+    if root is None:
+        return "null"
+    return next((said for kind, said in _KINDS if isinstance(root, kind)), f"of type {type(root).__name__}")
+
+
+def _no_estimator(root: Any) -> set[str]:
+    return set() if isinstance(root, Made) else {f"the file holds {_kind(root)} and no estimator: no run takes it"}
 
 
 def _attribute(thing: Any, name: str) -> Any:

@@ -26,6 +26,8 @@ _USUAL = (
     "collections.defaultdict",
     "copyreg._reconstructor",
 )
+_NO_MODELS = frozenset({"_testing", "distutils", "externals", "f2py", "testing", "tests"})
+"""Parts of those libraries where no estimator lives, and much that starts processes."""
 _NUMPY_FUNCTIONS = ("_frombuffer", "_reconstruct", "scalar", "dtype", "ndarray")
 _NUMPY_SCALARS = ("bool", "bool_", "float", "int", "uint", "str_", "object_", "datetime64", "timedelta64")
 
@@ -37,10 +39,10 @@ def needs_review(name: str) -> bool:
         >>> [needs_review(name) for name in ("sklearn.pipeline.Pipeline", "os.system", "numpy.load", "numpy.dtype")]
         [False, True, True, False]
     """
-    root, _, last = name.partition(".")[0], None, name.rpartition(".")[2]
+    root, last = name.partition(".")[0], name.rpartition(".")[2]
     if name in _USUAL:
         return False
-    if root not in _LIBRARIES:
+    if root not in _LIBRARIES or not _NO_MODELS.isdisjoint(name.split(".")):
         return True
     if root == "numpy" and (last in _NUMPY_FUNCTIONS or last.rstrip("0123456789") in _NUMPY_SCALARS):
         return False

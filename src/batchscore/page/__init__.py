@@ -64,6 +64,16 @@ class Day:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Damaged:
+    """One published date whose files are not what they were: it is named, and must not hide the others."""
+
+    date: str
+    """The date, ISO."""
+    why: str
+    """What is wrong, in one sentence."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Reject:
     """One row that was set aside: where it stands, never what it holds."""
 
@@ -81,7 +91,7 @@ def render_report(
     summary: Mapping[str, Any],
     metadata: Mapping[str, Any],
     manifest: Mapping[str, Any],
-    history: Sequence[Day],
+    history: Sequence[Day | Damaged],
     *,
     rejects: Sequence[Reject] = (),
     runbooks: str = RUNBOOKS,
@@ -96,7 +106,7 @@ def render_report(
         rejects: Rows set aside, in input order; the first 100 are listed, by id and place, never by value.
         runbooks: The folder or address that the links to the runbooks begin with.
     """
-    days = list(history)[-SHOWN_DATES:]
+    days, damaged = _split(history)
     return (
         _environment()
         .get_template("report.html")
@@ -107,6 +117,7 @@ def render_report(
             verdict=_verdict(metadata),
             ratio=_ratio(summary, metadata),
             days=days,
+            damaged=damaged,
             volume_chart=_volume_chart(days),
             score_chart=_score_chart(summary),
             quantiles=(summary.get("quantiles") or {}).get("prediction") or {},
@@ -119,7 +130,7 @@ def render_report(
     )
 
 
-def render_history(pipeline: str, environment: str, history: Sequence[Day]) -> str:
+def render_history(pipeline: str, environment: str, history: Sequence[Day | Damaged]) -> str:
     """Return the page of the last 60 published dates.
 
     Args:
@@ -127,9 +138,21 @@ def render_history(pipeline: str, environment: str, history: Sequence[Day]) -> s
         environment: The environment.
         history: Published dates, ascending.
     """
-    days = list(history)[-SHOWN_DATES:]
+    days, damaged = _split(history)
     template = _environment().get_template("history.html")
-    return template.render(pipeline=pipeline, environment=environment, days=days, volume_chart=_volume_chart(days))
+    return template.render(
+        pipeline=pipeline,
+        environment=environment,
+        days=days,
+        damaged=damaged,
+        volume_chart=_volume_chart(days),
+    )
+
+
+def _split(history: Sequence[Day | Damaged]) -> tuple[list[Day], list[Damaged]]:
+    """Return the dates to draw, and those that can only be named, among the last ones."""
+    last = list(history)[-SHOWN_DATES:]
+    return [each for each in last if isinstance(each, Day)], [each for each in last if isinstance(each, Damaged)]
 
 
 def _volume_chart(days: Sequence[Day]) -> str:

@@ -96,10 +96,12 @@ def _check_scores(options: PostprocessOptions, calibration: CalibrationOptions |
     moved: dict[str, object] = {"postprocess.clip": options.clip, "postprocess.round": options.round}
     for key, value in moved.items():
         if value is not None and (output != "value" or calibration is not None):
+            calibrated = output == "value"
             raise _refusal(
-                f"{key} is for the values of a regressor, not for probabilities or classes",
+                f"{key} is for the values of a regressor, "
+                + ("but calibration makes them probabilities" if calibrated else "not for probabilities or classes"),
                 "VALUE",
-                "take it out, or set model.output to value",
+                "take one of the two out" if calibrated else "take it out, or set model.output to value",
             )
 
 

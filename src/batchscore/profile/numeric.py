@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from batchscore.profile.sums import ZERO, Exact, Floats, moments, square_root
+from batchscore import kernel
+from batchscore.profile.counting import tally
+from batchscore.profile.sums import EXACT_INTEGER, ZERO, Exact, Floats, moments, square_root
 
-MANTISSA_BITS = 5
 MOST_BINS = 512
 UNIT_BINS = 100
 
-_SHIFT = 52 - MANTISSA_BITS
+_SHIFT = 52 - kernel.MANTISSA_BITS
 _SIGN_KEY = 1 << (63 - _SHIFT)
 _UNIT_EDGES = np.arange(UNIT_BINS + 1) / UNIT_BINS
 _LONGEST_GAP = 3
@@ -135,12 +136,12 @@ class NumericProfile:
         }
 
 
+_INFINITIES = ("negative_infinities", "positive_infinities")
 _COUNTS = (
     "rows",
     "nulls",
     "nans",
-    "negative_infinities",
-    "positive_infinities",
+    *_INFINITIES,
     "zeros",
     "small_negative",
     "small_positive",
@@ -186,42 +187,31 @@ def quantiles(profile: NumericProfile) -> dict[str, float | None]:
 
 def profile(values: np.ndarray[Any, Any], *, nulls: int = 0) -> NumericProfile:
     """Profile the values `(n_rows - nulls,)` of a column that has `nulls` rows without one."""
+    if len(values) > kernel.MOST_COUNTED:
+        first, rest = values[: kernel.MOST_COUNTED], values[kernel.MOST_COUNTED :]
+        return merge(profile(first, nulls=nulls), profile(rest))
+    found = tally(values.astype(np.float64, copy=False))
     integer = values.dtype.kind in "iu"
-    floats: Floats = values.astype(np.float64) + 0.0 if values.dtype != np.float64 else values + 0.0  # -0.0 is 0.0
-    known: dict[str, Any] = {"rows": len(values) + nulls, "nulls": nulls, "integer": integer}
-    finite = np.isfinite(floats)
-    if not finite.all():
-        known["nans"] = int(np.isnan(floats).sum())
-        known["negative_infinities"] = int((floats == -np.inf).sum())
-        known["positive_infinities"] = int((floats == np.inf).sum())
-        floats = floats[finite]
-    if not len(floats):
+    known: dict[str, Any] = {name: getattr(found, name) for name in ("nans", *_INFINITIES)}
+    known |= {"rows": len(values) + nulls, "nulls": nulls, "integer": integer}
+    if found.minimum > found.maximum:
         return NumericProfile(**known)
-    exactly = values if integer else floats
-    total, squares = moments(exactly)
+    bounds: tuple[Any, Any] = (values.min().item(), values.max().item()) if integer else (found.minimum, found.maximum)
+    rounded = integer and max(map(abs, bounds)) > EXACT_INTEGER
+    total, squares = moments(values) if rounded else (Exact.of(*found.total), Exact.of(*found.squares))
     return _collapsed(
         NumericProfile(
             **known,
-            minimum=exactly.min().item(),
-            maximum=exactly.max().item(),
+            zeros=found.zeros,
+            minimum=bounds[0],
+            maximum=bounds[1],
             total=total,
             squares=squares,
-            **_binned(floats),
+            small_negative=found.small[0],
+            small_positive=found.small[1],
+            bins=found.bins,
         )
     )
-
-
-def _binned(floats: Floats) -> dict[str, Any]:
-    keys = floats.view(np.int64) >> _SHIFT  # the sign bit makes keys of negative values negative
-    lowest = int(keys.min())
-    counts = np.bincount(keys - lowest)
-    used = np.flatnonzero(counts)
-    by_key = dict(zip((used + lowest).tolist(), counts[used].tolist(), strict=True))
-    zeros = len(floats) - int(np.count_nonzero(floats))
-    small_positive = by_key.pop(0, 0) - zeros
-    small_negative = by_key.pop(-_SIGN_KEY, 0)
-    bins = {key if key > 0 else -(key + _SIGN_KEY): count for key, count in by_key.items()}
-    return {"zeros": zeros, "small_positive": small_positive, "small_negative": small_negative, "bins": bins}
 
 
 def _collapsed(profile: NumericProfile) -> NumericProfile:

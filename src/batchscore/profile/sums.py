@@ -23,7 +23,8 @@ _INTEGER_LIMB_BITS = 16
 _RANGE_BITS = 64
 _MOST_LIMBS = -(-(_RANGE_BITS + 54) // _LIMB_BITS)
 _ROUNDERS = tuple(1.5 * 2.0 ** (52 - _LIMB_BITS * (place + 1)) for place in range(_MOST_LIMBS))
-_EXACT_INTEGER = 1 << 53
+EXACT_INTEGER = 1 << 53
+"""Up to this size every whole number is a float64."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def square_root(value: Fraction) -> float:
 
 
 def _of_integers(values: NDArray[Any]) -> tuple[Exact, Exact]:
-    if max(abs(int(values.min())), abs(int(values.max()))) <= _EXACT_INTEGER:
+    if max(abs(int(values.min())), abs(int(values.max()))) <= EXACT_INTEGER:
         return _of_floats(values.astype(np.float64))
     wide = values.astype(np.uint64 if values.dtype.kind == "u" else np.int64)
     mask = wide.dtype.type(0xFFFF)

@@ -240,7 +240,8 @@ def _look_up(
 def _table(lookup: Lookup, types: Mapping[str, str | None], read: Read, path: str, *, probability: bool) -> pa.Table:
     key = lookup.key or lookup.by
     dtype = types.get(lookup.by)
-    texts = [key] if dtype == "string" else []
+    # Keys of a column whose type is not known yet stay texts: 01 and 1 may be two of them.
+    texts = [key] if dtype in ("string", None) else []
     table = read_table(lookup.path, lookup.sha256, [key, lookup.value], read=read, key=path, texts=texts)
     kind = table.column(0).type
     if dtype is not None and key_family(kind) != family(dtype):

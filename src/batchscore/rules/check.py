@@ -84,7 +84,10 @@ def _problems(
 
 def _condition_problems(condition: Condition, types: Mapping[str, str | None], path: str) -> Iterator[str]:
     if condition.column not in types:
-        yield f"{path}.column '{condition.column}' is no known column{_nearest(condition.column, types)}"
+        if condition.column == "label":
+            yield f"{path}.column 'label' is no known column: this model gives a prediction and no label"
+        else:
+            yield f"{path}.column '{condition.column}' is no known column{_nearest(condition.column, types)}"
         return
     dtype = types[condition.column]
     if dtype is None:

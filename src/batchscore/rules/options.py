@@ -104,6 +104,8 @@ class Then(Section):
 
     @model_validator(mode="after")
     def _follows_something(self) -> Self:
+        if self.prediction is not None and (self.at_least is not None or self.at_most is not None):
+            raise ValueError("has both prediction and a limit of it; write the number that comes out")
         if self.at_least is not None and self.at_most is not None and self.at_least > self.at_most:
             raise ValueError(f"has at_least {self.at_least} above at_most {self.at_most}")
         return self

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -19,8 +20,10 @@ from batchscore.store.clean import Garbage
 from batchscore.store.commits import Commit
 from batchscore.store.files import FileRoot
 from batchscore.store.held import HeldRun
+from batchscore.store.layout import STATE
 from batchscore.store.lease import Holder, holder
 from batchscore.store.notify import notify
+from batchscore.store.posix import check_writable
 from batchscore.store.publish import Publication
 from batchscore.store.read import Published, read_published
 from batchscore.store.root import Root
@@ -127,6 +130,15 @@ class Store:
         """
         claim = put_once(self.root, layout.PIPELINE, seal({"pipeline": pipeline}))
         self._refuse_other(unseal(claim, source=self.root.shown(layout.PIPELINE))["pipeline"], pipeline)
+
+    def check_writable(self) -> None:
+        """Refuse a folder that can not be written, without writing: `posix.check_writable`; a store's rights show later.
+
+        Raises:
+            StorageFailed: When it can not be written.
+        """
+        if not self.root.flat:
+            check_writable(Path(self.url, layout.COMMITS))
 
     def check_pipeline(self, pipeline: str) -> None:
         """Look whose root it is, and change nothing; one that nobody has claimed is anybody's.
@@ -251,9 +263,9 @@ class Store:
         """Hash everything of a date: `verify.verify`."""
         return verify.verify(self.root, date)
 
-    def garbage(self, *, now: float, days: float = 7) -> tuple[Garbage, ...]:
+    def garbage(self, *, now: float, days: float = 7, models: Collection[str] | None = None) -> tuple[Garbage, ...]:
         """Return what can be removed: `clean.find_garbage`."""
-        return clean.find_garbage(self.root, now=now, days=days)
+        return clean.find_garbage(self.root, now=now, days=days, models=models)
 
     def collect(self, garbage: tuple[Garbage, ...]) -> None:
         """Remove garbage: `clean.collect`."""
@@ -265,6 +277,7 @@ class Store:
 
 
 __all__ = [
+    "STATE",
     "Commit",
     "Garbage",
     "HeldRun",

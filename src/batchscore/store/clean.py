@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from batchscore.store import layout
@@ -12,6 +12,7 @@ from batchscore.store.held import held_runs
 from batchscore.store.root import Entry, Root
 
 DAY = 86_400
+_ARTIFACT = re.compile(r"([0-9a-f]{64})-")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,18 +29,20 @@ class Garbage:
     """Whether it is a folder."""
 
 
-def find_garbage(root: Root, *, now: float, days: float) -> tuple[Garbage, ...]:
+def find_garbage(root: Root, *, now: float, days: float, models: Collection[str] | None = None) -> tuple[Garbage, ...]:
     """Return what can be removed, sorted by key; nothing that a commit or an open held run refers to.
 
     Args:
         root: The output root.
         now: The time, in seconds since the epoch.
         days: How long something that may belong to another run must have been left alone.
+        models: The sha256 of the models that are still configured; what was compiled from others, and can be compiled
+            again, is not needed. None: nothing compiled is garbage.
     """
     before = now - days * DAY
     known = {date: commits(root, date) for date in _dates(root)}
     busy = {_date_in(entry.key) for entry in root.list(layout.LEASES) if entry.modified >= before}
-    found = [*_work(root, known), *_runs(root, known), *_staging(root), *_leftovers(root)]
+    found = [*_work(root, known), *_runs(root, known), *_staging(root), *_leftovers(root), *_compiled(root, models)]
     return tuple(
         Garbage(key=key, why=why, bytes=sum(entry.size for entry in entries), folder=folder)
         for key, why, entries, folder in sorted(found, key=lambda item: item[0])
@@ -79,11 +82,12 @@ _Found = tuple[str, str, tuple[Entry, ...], bool]
 
 def _dates(root: Root) -> list[str]:
     work = set(root.folders(layout.WORK)) | set(root.folders(layout.COMMITS)) | set(root.folders(layout.HELD))
-    return sorted(work | {name[:10] for name in root.folders(layout.RUNS)})
+    named = work | {name[:10] for name in root.folders(layout.RUNS)}
+    return sorted(date for date in named if layout.is_date(date))
 
 
 def _work(root: Root, known: dict[str, tuple[Commit, ...]]) -> Iterator[_Found]:
-    for date in root.folders(layout.WORK):
+    for date in filter(layout.is_date, root.folders(layout.WORK)):
         complete = {commit.plan_id for commit in known[date]} | {run.commit.plan_id for run in held_runs(root, date)}
         for plan_id in root.folders(f"{layout.WORK}/{date}"):
             key = layout.work(date, plan_id)
@@ -112,6 +116,13 @@ def _leftovers(root: Root) -> Iterator[_Found]:
             is_in_stage = folder == layout.STAGING and above
             if name.startswith(layout.TEMPORARY) and not is_in_stage:
                 yield entry.key, "it was being written when its run ended", (entry,), False
+
+
+def _compiled(root: Root, models: Collection[str] | None) -> Iterator[_Found]:
+    for entry in root.list(layout.COMPILED):
+        made_of = _ARTIFACT.match(entry.key.rsplit("/", 1)[-1])
+        if models is not None and made_of and made_of[1] not in models:
+            yield entry.key, "it was compiled from a model that is no longer configured", (entry,), False
 
 
 def _date_in(key: str) -> str | None:

@@ -129,4 +129,5 @@ def read_commit(root: Root, date: str, number: int) -> Commit:
 
 def dates(root: Root) -> tuple[str, ...]:
     """Return the dates that are published, ascending."""
-    return tuple(date for date in root.folders(layout.COMMITS) if commit_numbers(root, date))
+    folders = root.folders(layout.COMMITS)
+    return tuple(date for date in folders if layout.is_date(date) and commit_numbers(root, date))

@@ -19,7 +19,7 @@ from typing import BinaryIO, ClassVar
 
 from batchscore.store import effects, layout
 from batchscore.store.failure import foreign, plain_errors, storage_failed
-from batchscore.store.posix import folder_mode, link_exclusively, read_up_to, sync_file, sync_folder, unlink
+from batchscore.store.posix import folder_mode, link_exclusively, open_plain, read_up_to, sync_file, sync_folder, unlink
 from batchscore.store.root import Entry
 
 CHUNK = 1 << 20
@@ -71,7 +71,7 @@ class FileRoot:
     @plain_errors("read")
     def read(self, key: str, start: int = 0, stop: int | None = None) -> bytes:
         """Return bytes of a file: `Root.read`."""
-        with self._path(key).open("rb", buffering=0) as file:
+        with open_plain(self._path(key)) as file:
             if start == 0 and stop is None:
                 return file.readall()
             file.seek(start)
@@ -82,7 +82,7 @@ class FileRoot:
         """Return sha256 and size of a file: `Root.digest`."""
         sha256, size, buffer = hashlib.sha256(), 0, bytearray(CHUNK)
         view = memoryview(buffer)
-        with self._path(key).open("rb", buffering=0) as file:
+        with open_plain(self._path(key)) as file:
             while count := file.readinto(buffer):
                 sha256.update(view[:count])
                 size += count

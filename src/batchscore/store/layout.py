@@ -40,17 +40,22 @@ _NUMBERED = re.compile(r"(\d{6})\.json")
 _VERDICT = re.compile(r"(\d{6})\.(release|discard)\.json")
 
 
+def is_date(text: str) -> bool:
+    """Whether a text is an ISO date, written as we write it."""
+    try:
+        return Date.fromisoformat(text).isoformat() == text
+    except (ValueError, TypeError):
+        return False
+
+
 def checked_date(date: str) -> str:
     """Return `date` when it is an ISO date, so that no other text ever becomes part of a path.
 
     Raises:
         UsageError: When it is anything else.
     """
-    try:
-        if Date.fromisoformat(date).isoformat() == date:
-            return date
-    except (ValueError, TypeError):
-        pass
+    if is_date(date):
+        return date
     raise UsageError(f"{date!r} is not an ISO date", slug="DATE", remedy="write it like 2013-02-08")
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
 from batchscore.store import effects
+from batchscore.store.failure import storage_failed
 from batchscore.store.root import Exists
+from batchscore.store.sealed import damaged
 
 _LOOKS = (0.0, 0.05, 0.2, 0.5, 1.5)
 """Seconds before each look for a file that another client of a network file system has just made."""
@@ -75,6 +80,37 @@ def _look_for(path: Path, pauses: Iterable[float]) -> bytes | None:
         with suppress(FileNotFoundError):
             return path.read_bytes()
     return None
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse a folder in which this user can write nothing, or not make it; nothing is tried or changed.
+
+    Raises:
+        StorageFailed: When it can not be written.
+    """
+    nearest = folder
+    while not os.path.lexists(nearest) and nearest != nearest.parent:
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        number = errno.ENOTDIR
+    elif not os.access(nearest, os.W_OK | os.X_OK):
+        number = errno.EROFS if os.statvfs(nearest).f_flag & os.ST_RDONLY else errno.EACCES
+    else:
+        return
+    raise storage_failed("write", str(nearest), OSError(number, os.strerror(number)))
+
+
+def open_plain(path: Path) -> FileIO:
+    """Open a file to read; a pipe or a device in its place is refused at once, since reading one may never end.
+
+    Raises:
+        StateDamaged: When something else than a plain file has the name.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise damaged(str(path), "it is not a plain file")
+    return FileIO(descriptor)
 
 
 def unlink(path: Path) -> None:

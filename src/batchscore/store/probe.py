@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from batchscore.errors import ConfigError
 from batchscore.store import layout
-from batchscore.store.failure import plain_errors
+from batchscore.store.failure import plain_errors, storage_failed
 from batchscore.store.posix import sync_folder
 from batchscore.store.root import Exists, Root
 from batchscore.store.sealed import seal
@@ -31,7 +31,10 @@ def probe_files(root: FileRoot) -> None:
         ConfigError: With what it does not do.
     """
     with plain_errors("write", root.url):
-        root.make_folder(Path(root.url))
+        try:
+            root.make_folder(Path(root.url))
+        except FileNotFoundError as error:  # as /proc answers, where nobody can make a folder
+            raise storage_failed("write", root.url, error) from error
         if not Path(root.url).is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), root.url)
         passed = f"{layout.PROBES}/posix-{os.statvfs(root.url).f_fsid:x}.json"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date as Date  # noqa: N812 - as in layout
 from typing import TYPE_CHECKING, Any, Literal
 
 from batchscore.errors import UsageError
@@ -133,13 +134,13 @@ def resolve(root: Root, date: str, revision: int | None = None) -> Published:
 
 
 def read_published(
-    output: str, date: str, *, engine: Literal["pandas", "arrow"] = "pandas", revision: int | None = None
+    output: str, date: str | Date, *, engine: Literal["pandas", "arrow"] = "pandas", revision: int | None = None
 ) -> pd.DataFrame | pa.Table:
     """Read the predictions of a published date, verified, and never a mixture of two revisions.
 
     Args:
         output: The output root: a path, or an `s3://`, `gs://` or `abfs://` address.
-        date: The date, ISO.
+        date: The date: ISO text, or a `datetime.date`.
         engine: `pandas` for a DataFrame, `arrow` for a `pyarrow.Table`.
         revision: Which revision; the newest by default.
 
@@ -147,10 +148,13 @@ def read_published(
         All rows, in input order.
 
     Raises:
-        UsageError: When the date is not published.
+        UsageError: When the date is not published, or the engine is not known.
         StateDamaged: When a file is not the one that was published.
     """
     from batchscore.store import open_root
 
+    if engine not in ("pandas", "arrow"):
+        raise UsageError(f"engine {engine!r} is not known", slug="ENGINE", remedy="choose 'pandas' or 'arrow'")
+    date = date.isoformat() if isinstance(date, Date) else date
     table = resolve(open_root(output), date, revision).table()
     return table if engine == "arrow" else table.to_pandas()

@@ -60,7 +60,9 @@ def verify(root: Root, date: str, *, threads: int | None = None) -> Verification
     chain = _walk(root, date, problems)
     waiting = _held(root, date, problems)
     expected = [file for commit in (*chain, *waiting) for file in _run_files(root, commit, problems)]
-    expected += _projection(root, date, chain[-1], problems) if chain else []
+    # When the newest record can not be read, what the date must show is unknown, and that record is named already.
+    if chain and chain[-1].number == commit_numbers(root, date)[-1]:
+        expected += _projection(root, date, chain[-1], problems)
     with ThreadPoolExecutor(threads or max(2, os.cpu_count() or 2)) as pool:
         sizes = list(pool.map(lambda file: _check(root, file, problems), expected))
     return Verification(
@@ -187,6 +189,9 @@ def _check(root: Root, file: _Expected, problems: list[Problem]) -> int:
         except FileNotFoundError:
             problems.append(Problem(path=root.shown(file.key), fact="it is missing"))
             return 0
+        except StateDamaged as error:
+            problems.append(Problem(path=root.shown(file.key), fact=_fact(error)))
+            return 0
         if found[0] == file.sha256:
             return found[1]
     problems.append(Problem(path=root.shown(file.key), fact="its bytes are not those that were published"))
@@ -194,4 +199,7 @@ def _check(root: Root, file: _Expected, problems: list[Problem]) -> int:
 
 
 def _fact(error: Exception) -> str:
-    return "it is missing" if isinstance(error, FileNotFoundError) else str(error).rpartition(" is damaged: ")[2]
+    if isinstance(error, FileNotFoundError):
+        return "it is missing"
+    _, newer, rest = str(error).partition(" has format version ")
+    return f"it has format version {rest}" if newer else str(error).rpartition(" is damaged: ")[2]

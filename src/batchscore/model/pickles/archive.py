@@ -16,6 +16,9 @@ from batchscore.model.pickles.unfold import MAX_BYTES
 
 SCHEMA_BYTES = 256 << 20
 """A skops file with a larger schema.json is no model."""
+_END = b"PK\x05\x06"
+_END_BYTES = 22
+"""The record that ends an archive; only the archive's comment may follow."""
 _ARRAY_BYTES = 64 << 20
 """Arrays of more bytes than this are not read, only their shapes."""
 _MANY = 1 << 20
@@ -29,15 +32,32 @@ def read_skops(content: bytes) -> tuple[Contents, str]:
         content: The file's bytes, from anybody.
 
     Raises:
-        Damaged: When it unfolds to more than any model.
+        Damaged: When it is no archive of skops, unfolds to more than any model, or bytes stand around the archive.
         Exception: Of many kinds, when it is no skops file.
     """
     found = Contents()
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(content))
+    except zipfile.BadZipFile as error:
+        raise Damaged("it is no zip archive, or is cut off") from error
+    with archive:
+        _refuse_strays(archive, content)
+        if "schema.json" not in archive.namelist():
+            raise Damaged("it has no schema.json, so skops did not write it")
         _refuse_bomb(archive)
         schema = json.loads(archive.read("schema.json"))
+        if not isinstance(schema, dict):
+            raise Damaged("its schema.json holds no object")
         found.root = _node(schema, archive, found, 0)
     return found, str(schema.get("_skops_version", "unknown"))
+
+
+def _refuse_strays(archive: zipfile.ZipFile, content: bytes) -> None:
+    """Refuse bytes before the first member and after the last record, which a reader of archives skips."""
+    before = min((member.header_offset for member in archive.infolist()), default=0)
+    after = len(content) - content.rfind(_END) - _END_BYTES - len(archive.comment)
+    if before or after:
+        raise Damaged(f"{before + after} bytes stand before or after its archive, which no loader reads", trailing=True)
 
 
 def _refuse_bomb(archive: zipfile.ZipFile) -> None:

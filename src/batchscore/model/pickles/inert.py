@@ -36,6 +36,8 @@ class Contents:
     """The object that loading would have returned, made of placeholders."""
     names: set[str] = field(default_factory=set)
     """Every class and function that the file names, dotted."""
+    reaching: set[str] = field(default_factory=set)
+    """Those of them that go through another name to reach theirs: what they end at may be anybody's."""
     notes: set[str] = field(default_factory=set)
     """What is unusual."""
 
@@ -53,11 +55,20 @@ def read_pickle(content: bytes) -> Contents:
     except Damaged:
         raise
     except Exception as error:
-        raise Damaged(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}".removesuffix(": ")) from error
+        raise Damaged(_reason(error)) from error
     trailing = len(content) - stream.tell()
     if trailing:
         raise Damaged(f"{trailing} bytes follow after its end, which no loader reads", trailing=True)
     return found
+
+
+def _reason(error: Exception) -> str:
+    """Return in words why the reader stopped; its own words where they say something."""
+    if isinstance(error, EOFError) or str(error) == "pickle data was truncated":
+        return "it ends too early"
+    if isinstance(error, KeyError | IndexError):
+        return "it is no pickle, or is damaged"
+    return f"it is no pickle, or is damaged ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
 
 
 # The C unpickler can not be told to leave REDUCE alone; the one in Python is a table of its operations.
@@ -76,6 +87,8 @@ class _Reader(_Unpickler):  # type: ignore[misc]
             module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
         named = Name(module, name)
         self._found.names.add(str(named))
+        if "." in name:
+            self._found.reaching.add(str(named))
         return named
 
     def get_extension(self, code: int) -> None:

@@ -1,0 +1,105 @@
+"""The compiled pass over a column of numbers finds what numpy finds, and the sums are those of fractions."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchscore import kernel
+from batchscore.kernel import library as shared
+from batchscore.kernel import moments
+from batchscore.profile import numeric
+from hatch_build import build_kernel
+
+BITS = st.integers(0, 2**64 - 1).map(lambda bits: float(np.array([bits], dtype=np.uint64).view(np.float64)[0]))
+NUMBERS = st.lists(st.one_of(BITS, st.floats(), st.sampled_from([0.0, -0.0, 5e-324, -5e-324, 1.0, -1.0])), max_size=80)
+
+
+@pytest.fixture(autouse=True)
+def needs_kernel() -> None:
+    """Skip where nothing was compiled."""
+    runs, reason = kernel.compiled()
+    if not runs:
+        pytest.skip(f"no compiled kernel: {reason}")
+
+
+def both(values: np.ndarray) -> tuple[numeric.NumericProfile, numeric.NumericProfile]:
+    """Profile values with the compiled library and without it."""
+    with kernel.without():
+        plain = numeric.profile(values)
+    return numeric.profile(values), plain
+
+
+@given(NUMBERS)
+def test_the_compiled_profile_is_numpys(numbers: list[float]) -> None:
+    """Counts, bins, bounds and sums are the same for floats of any bits, and the sums are exact."""
+    compiled, plain = both(np.array(numbers))
+    finite = [Fraction(number) for number in numbers if math.isfinite(number)]
+
+    assert compiled == plain
+    assert repr(compiled) == repr(plain)
+    assert (compiled.total.fraction, compiled.squares.fraction) == (sum(finite), sum(x * x for x in finite))
+
+
+@given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=40))
+def test_whole_numbers_are_counted_alike(numbers: list[int]) -> None:
+    """Whole numbers beyond those that a float64 has are added up exactly too."""
+    compiled, plain = both(np.array(numbers, dtype=np.int64))
+
+    assert compiled == plain
+    assert compiled.total.fraction == sum(numbers)
+
+
+@pytest.fixture
+def many() -> np.ndarray:
+    """Return a quarter of a million values of any bits, and as many of ordinary size."""
+    chance = np.random.default_rng(5)
+    bits = chance.integers(0, 2**64, 250_000, dtype=np.uint64).view(np.float64)
+    return np.concatenate([bits, chance.normal(size=250_000)])
+
+
+def test_many_values_are_counted_alike(many: np.ndarray) -> None:
+    """Half a million values, and every other one of them."""
+    for values in (many, many[::2]):
+        compiled, plain = both(values)
+        assert compiled == plain
+
+
+def test_a_long_column_is_counted_in_pieces(many: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More values than the sums have room for are profiled in pieces, with the same result."""
+    whole = numeric.profile(many, nulls=3)
+    monkeypatch.setattr(kernel, "MOST_COUNTED", 70_000)
+
+    assert numeric.profile(many, nulls=3) == whole
+    with pytest.raises(ValueError, match="more than"):
+        kernel.counted(np.zeros(moments.MOST_COUNTED + 1))
+
+
+def test_the_most_values_of_the_largest_squares_have_room() -> None:
+    """The greatest mantissa, as often as is allowed at once, does not overflow the sum of squares."""
+    largest = math.nextafter(2.0, 0.0)
+    found = kernel.counted(np.full(moments.MOST_COUNTED, largest))
+
+    assert found is not None
+    mantissa, exponent = found.squares
+    assert Fraction(mantissa) * Fraction(2) ** exponent == moments.MOST_COUNTED * Fraction(largest) ** 2
+
+
+def test_without_numbers_of_128_bits_it_is_the_same(
+    tmp_path, many: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A compiler that has no such numbers makes the same sums."""
+    for name in shared.SOURCES:
+        shutil.copy(shared.FOLDER / name, tmp_path)
+    monkeypatch.setenv("CC", "cc -U__SIZEOF_INT128__")
+    assert build_kernel(tmp_path) == ""
+    expected = numeric.profile(many)
+    monkeypatch.setattr(moments, "library", lambda: shared.opened(tmp_path)[0])
+
+    assert numeric.profile(many) == expected
