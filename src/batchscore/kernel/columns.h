@@ -1,6 +1,6 @@
 
-/* Columns of a matrix from Arrow's buffers: a few hundred rows at a time stay in the first cache, whatever is done to
-   them, and go from there to their place. Every step is rounded by itself, as numpy does it; kernel/columns.py names
+/* Columns of a matrix from Arrow's buffers: a tile of rows stays in the first cache, whatever is done to it, and
+   goes from there to its place. Every step is rounded by itself, as numpy does it; kernel/columns.py names
    the kinds. */
 
 #define TILE 128 /* rows at a time: those of a matrix of 32 columns fill two thirds of the first cache */

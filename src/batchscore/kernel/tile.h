@@ -1,20 +1,20 @@
 
-/* What is done to a few hundred rows of one column, compiled once per instruction set: columns.h defines TARGET (the
+/* What is done to a tile of one column, compiled once per instruction set: columns.h defines TARGET (the
    function attribute) and V(name) (the variant's name of a function) before each inclusion. All loops go over TILE
    rows, the last one repeated where there are fewer. */
 
-#define EACH(expression)                     \
-    for (int row = 0; row < TILE; row++) {   \
-        const double x = values[row];        \
-        values[row] = (expression);          \
-    }                                        \
+#define EACH(expression) \
+    for (int row = 0; row < TILE; row++) { \
+        const double x = values[row]; \
+        values[row] = (expression); \
+    } \
     break
 /* A flag as wide as a double, so that flags of several rows are made at once. */
-#define ANY(condition)                                                               \
-    for (int row = 0; row < TILE; row++) {                                           \
-        const double x = values[row];                                                \
-        refused |= -(uint64_t)(condition);                                           \
-    }                                                                                \
+#define ANY(condition) \
+    for (int row = 0; row < TILE; row++) { \
+        const double x = values[row]; \
+        refused |= -(uint64_t)(condition); \
+    } \
     break
 
 /* Do a step; return whether it refuses a value. */
@@ -38,11 +38,11 @@ TARGET static int V(take_step)(const struct step *step, double *values) {
     return refused != 0;
 }
 
-#define READ(kind)                                                       \
-    {                                                                    \
-        const kind *from = (const kind *)column->values + start;         \
+#define READ(kind) \
+    { \
+        const kind *from = (const kind *)column->values + start; \
         for (int row = 0; row < count; row++) out[row] = (double)from[row]; \
-    }                                                                    \
+    } \
     break
 
 TARGET static void V(read_numbers)(const struct column *column, int64_t start, int count, double *out) {
