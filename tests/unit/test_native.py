@@ -34,10 +34,11 @@ from sklearn.preprocessing import (
 from batchscore import infer
 from batchscore.blocks import frame
 from batchscore.errors import ModelError
+from batchscore.kernel import without
+from batchscore.kernel.columns import Step
 from batchscore.model import steps
 from batchscore.model.estimator import EstimatorModel, as_model
 from batchscore.model.native import PreparedModel, natively
-from batchscore.model.preparation import Step
 
 SCHEMA = mixed_schema()
 NUMBERS = ("amount", "delay", "count", "ratio", "vip")
@@ -130,13 +131,18 @@ def preparations(draw: st.DrawFn) -> ColumnTransformer:
 @given(preparation=preparations())
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_generated_pipelines_keep_every_bit(preparation: ColumnTransformer) -> None:
-    """Whatever the preparation, the scores of ordinary and of strange rows are those of the pipeline's own code."""
+    """Whatever the preparation, the scores of ordinary and of strange rows are those of the pipeline's own code.
+
+    With the compiled kernel and without it.
+    """
     model = whole([preparation, LogisticRegression(max_iter=5)])
     made = natively(model)
     rows = strange(mixed(150, 7))
 
     assert isinstance(made, PreparedModel), made.facts["preparation"]
     assert infer.score(made, rows, BLOCK).tobytes() == infer.score(model, rows, BLOCK).tobytes()
+    with without():
+        assert infer.score(made, rows, BLOCK).tobytes() == infer.score(model, rows, BLOCK).tobytes()
 
 
 @pytest.mark.parametrize("form", ["string", "dictionary"])

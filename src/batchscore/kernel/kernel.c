@@ -1,5 +1,5 @@
-/* What is too slow in numpy, bit for bit as scikit-learn and scipy do it: the sigmoid, ensembles of trees,
-   and the profile of a column.
+/* What is too slow in numpy, bit for bit as scikit-learn and scipy do it: the sigmoid, ensembles of trees, the columns
+   of a matrix, and the profile of a column.
 
    Compiled without contraction and without fast-math, so that each sum is rounded where the source says so. The layout
    of an ensemble is made by model/packing.py; no pointer is kept, nothing is global, every thread may call. */
@@ -111,6 +111,8 @@ static int32_t widest(void) {
     return 0;
 #endif
 }
+
+#include "columns.h"
 
 static struct variant choose(int32_t most) {
     const int32_t found = widest(), it = most < found ? most : found;

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 
-SOURCES = ("kernel.c", "moments.h", "variant.h")
+SOURCES = ("kernel.c", "columns.h", "moments.h", "tile.h", "variant.h")
 """The library's sources."""
 NAME = "kernel.so"
 """The library's file, beside its sources."""
@@ -100,4 +100,8 @@ def opened(folder: Path) -> tuple[ctypes.CDLL | None, str]:
     loaded.batchscore_profile.restype = _int
     loaded.batchscore_trees.argtypes = (ctypes.POINTER(Ensemble), _pointer, _long, _long, _long, _pointer, _int)
     loaded.batchscore_trees.restype = _int
+    loaded.batchscore_columns.argtypes = (_pointer, _long, _long, _pointer, _long, _long, _int)
+    loaded.batchscore_columns.restype = _int
+    loaded.batchscore_used.argtypes = (_pointer, _pointer, _long, _long, _long, _pointer)
+    loaded.batchscore_used.restype = None
     return loaded, ""

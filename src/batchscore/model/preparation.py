@@ -8,8 +8,9 @@ answers are gathered by code. No step knows scikit-learn's names here: `native` 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -17,7 +18,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from batchscore.blocks import ARROW_TYPES, floats, frame
+from batchscore.blocks import ARROW_TYPES, frame
+from batchscore.kernel.columns import Codes, Gathered, Numbers, Step, Steps, fill
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,65 +30,6 @@ _KEPT_VALUES = 50_000
 """The most distinct values per feature whose answers are kept."""
 
 
-@dataclass(frozen=True)
-class Step:
-    """One arithmetic step on a column of float64, done in place."""
-
-    kind: Literal[
-        "refuse-infinite",
-        "refuse-missing",
-        "fill",
-        "subtract",
-        "divide",
-        "multiply",
-        "add",
-        "clip",
-        "missing",
-        "bin",
-        "is",
-    ]
-    """What is done; `fill` replaces NaN, `missing` and `is` give 1 where a value is NaN, or the operand, and else 0."""
-    value: float = 0.0
-    """The operand; the lower bound of `clip`."""
-    upper: float = 0.0
-    """The upper bound of `clip`."""
-    edges: tuple[float, ...] = ()
-    """The inner edges of `bin`, ascending: a value becomes the number of edges that are not above it."""
-
-    def apply(self, values: np.ndarray) -> None:
-        """Do it on float64 values of shape `(n_rows,)`.
-
-        Raises:
-            ValueError: When a step meets what it refuses, as the fitted transformer would.
-        """
-        if self.kind == "refuse-infinite":
-            if np.isinf(values).any():
-                raise ValueError("Input X contains infinity or a value too large for dtype('float64').")
-        elif self.kind == "refuse-missing":
-            if np.isnan(values).any():
-                raise ValueError("Input X contains NaN.")
-        elif self.kind == "bin":
-            np.copyto(values, np.searchsorted(self.edges, values, side="right"))
-        elif self.kind == "is":
-            np.copyto(values, values == self.value)
-        elif self.kind == "fill":
-            np.copyto(values, self.value, where=np.isnan(values))
-        elif self.kind == "missing":
-            np.copyto(values, np.isnan(values))
-        elif self.kind == "clip":
-            np.clip(values, self.value, self.upper, out=values)
-        else:
-            _ARITHMETIC[self.kind](values, self.value, out=values)
-
-
-_ARITHMETIC: Mapping[str, Any] = {
-    "subtract": np.subtract,
-    "divide": np.divide,
-    "multiply": np.multiply,
-    "add": np.add,
-}
-
-
 class Answers(Protocol):
     """Features that are turned into numbers value by value."""
 
@@ -94,11 +37,11 @@ class Answers(Protocol):
     def known(self) -> tuple[tuple[Any, ...], ...]:
         """For each feature the values that are known."""
 
-    def look_up(self, index: int, column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the answers for a column of feature `index`: a table of answers, and each row's place in it.
+    def look_up(self, index: int, values: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+        """Return the answers for distinct values of feature `index`: a table of answers, and each value's place in it.
 
         Returns:
-            Float64 of shape `(n_answers, width)`, and integers of shape `(n_rows,)`.
+            Float64 of shape `(n_answers, width)`, and integers of shape `(n_values,)`.
 
         Raises:
             ValueError: When a value is refused.
@@ -132,16 +75,15 @@ class Coded:
             for feature, width in zip(features, widths, strict=True)
         ]
 
-    def look_up(self, index: int, column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+    def look_up(self, index: int, values: pa.Array) -> tuple[np.ndarray, np.ndarray]:
         """Return the answers of the fitted transformers: `Answers.look_up`."""
-        codes, values = coded_column(column)
         asked, answers = self._answers[index]
         values = values.cast(asked.type)
         places = pc.index_in(values, value_set=asked)
         if places.null_count:
             asked, answers = self._learn(index, values)
             places = pc.index_in(values, value_set=asked)
-        return answers, places.to_numpy()[codes]
+        return answers, places.to_numpy()
 
     def _learn(self, index: int, values: pa.Array) -> tuple[pa.Array, np.ndarray]:
         with self._lock:
@@ -205,44 +147,73 @@ class Preparation:
         """
         out = np.empty((block_rows, len(self.columns)), dtype=np.float64, order=self.order)
         count = rows.num_rows
-        at = 0
-        for run in self._runs():
-            first = run[0]
-            column = rows.column(first.feature.name)
-            if first.coded is None:
-                values = np.array(floats(column))
-                for step in first.steps:
-                    step.apply(values)
-                out[:count, at] = values
-            else:
-                answers, places = first.coded.look_up(first.place[0], column)
-                own = first.place[1]
-                out[:count, at : at + len(run)] = answers[:, own : own + len(run)][places]
-                for offset, each in enumerate(run):
-                    for step in each.steps:
-                        step.apply(out[:count, at + offset])
-            at += len(run)
+        sources: list[Numbers | Gathered] = []
+        try:
+            for run in self._runs:
+                sources.append(run.source(rows))  # noqa: PERF401 - those before a refusal are looked at
+        except ValueError:
+            # A column before it may refuse its values too, and then is the one to be told.
+            fill(out[:count], sources)
+            raise
+        fill(out[:count], sources)
         out[count:] = out[count - 1]
         return out
 
-    def _runs(self) -> Iterator[list[Column]]:
-        """Yield the columns that are gathered at once: neighbours of one coded feature; others one by one."""
+    @cached_property
+    def _runs(self) -> tuple[_Run, ...]:
+        """The columns that are gathered at once: neighbours of one coded feature; others one by one."""
 
         def together(item: tuple[int, Column]) -> tuple[Any, ...]:
             at, column = item
             return (0, at) if column.coded is None else (id(column.coded), column.place[0], at - column.place[1])
 
-        for _, group in groupby(enumerate(self.columns), key=together):
-            yield [column for _, column in group]
+        runs = (tuple(column for _, column in run) for _, run in groupby(enumerate(self.columns), key=together))
+        return tuple(_Run(run, Steps(run[0].steps)) for run in runs)
 
 
-def coded_column(column: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:
-    """Return each row's code and the distinct values in use; a null is a value."""
+@dataclass(frozen=True)
+class _Run:
+    """Columns that come of one feature and lie side by side."""
+
+    columns: tuple[Column, ...]
+    """One column of numbers; or neighbours among the columns of one coded feature."""
+    steps: Steps
+    """The first column's arithmetic."""
+
+    def source(self, rows: pa.Table) -> Numbers | Gathered:
+        """Return what the columns are filled from.
+
+        Raises:
+            ValueError: When a transformer refuses a category.
+        """
+        first = self.columns[0]
+        array = whole(rows.column(first.feature.name))
+        if first.coded is None:
+            return Numbers(array, self.steps)
+        codes, dictionary = coded(array)
+        used = codes.used()
+        values = dictionary.take(pa.array(used, mask=used == codes.size))
+        answers, places = first.coded.look_up(first.place[0], values)
+        own = first.place[1]
+        table = answers[places, own : own + len(self.columns)]
+        # Once for each value in use is as good as once for each row.
+        for at, column in enumerate(self.columns):
+            for step in column.steps:
+                step.apply(table[:, at])
+        return Gathered(codes, used, table)
+
+
+def whole(column: pa.ChunkedArray) -> pa.Array:
+    """Return a column as one array, without a copy where it is one."""
+    if column.num_chunks == 1:
+        return column.chunk(0)
     array = column.combine_chunks()
-    array = array.chunk(0) if isinstance(array, pa.ChunkedArray) else array
+    return array.chunk(0) if isinstance(array, pa.ChunkedArray) else array
+
+
+def coded(array: pa.Array) -> tuple[Codes, pa.Array]:
+    """Return each row's code, and the values that the codes stand for."""
     if not pa.types.is_dictionary(array.type):
         array = array.dictionary_encode()
-    codes = array.indices.fill_null(len(array.dictionary)).to_numpy(zero_copy_only=False)
-    used, codes = np.unique(codes, return_inverse=True)
-    values = pa.concat_arrays([array.dictionary, pa.nulls(1, array.dictionary.type)]).take(pa.array(used))
-    return codes, values
+    indices = array.indices if array.indices.type == pa.int32() else array.indices.cast(pa.int32())
+    return Codes(indices, len(array.dictionary)), array.dictionary

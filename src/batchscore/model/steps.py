@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from batchscore.kernel.columns import Step
 from batchscore.model.final.unknown import UnknownStepError, kind_of
-from batchscore.model.preparation import Coded, Column, Step
+from batchscore.model.preparation import Coded, Column
 from batchscore.schema import Feature
 
 if TYPE_CHECKING:

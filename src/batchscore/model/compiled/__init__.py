@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from batchscore.kernel import compiled
+from batchscore.kernel.columns import Step
 from batchscore.model.calls import limit_threads, refusing, use_one_thread
 from batchscore.model.compiled.plain import DamagedFile, pack, unpack
 from batchscore.model.compiled.tabulated import Tabulated, tabulated_from
 from batchscore.model.final import Final, from_plain
-from batchscore.model.preparation import Column, Preparation, Step
+from batchscore.model.preparation import Column, Preparation
 
 if TYPE_CHECKING:
     import numpy as np

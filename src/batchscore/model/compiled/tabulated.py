@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from batchscore.blocks import ARROW_TYPES
-from batchscore.model.preparation import Coded, coded_column
+from batchscore.model.preparation import Coded
 from batchscore.schema import Feature
 
 _UNSEEN_TEXTS = ("a value nobody has seen", "another that nobody has seen", "", "0", "ÿ", "\U0010ffff")
@@ -49,19 +49,18 @@ class Tabulated:
     tables: tuple[Table, ...]
     """The answers, per feature."""
 
-    def look_up(self, index: int, column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the answers for a column of feature `index`, as `Coded.look_up`.
+    def look_up(self, index: int, values: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+        """Return the answers for distinct values of feature `index`, as `Coded.look_up`.
 
         Raises:
             ValueError: When the transformers refuse a value.
         """
         table = self.tables[index]
-        codes, values = coded_column(column)
         values = _plain_zeros(values.cast(table.values.type))
         places = pc.index_in(values, value_set=table.values).fill_null(len(table.values)).to_numpy()
         if table.refused[places].any():
             raise ValueError("Found unknown categories, or a missing value, that the encoder refuses.")
-        return table.answers, places[codes]
+        return table.answers, places
 
     @cached_property
     def known(self) -> tuple[tuple[Any, ...], ...]:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from batchscore.kernel.columns import Step
 from batchscore.model.final import Final, read_final
 from batchscore.model.final import from_plain as final_from
 from batchscore.model.final.unknown import UnknownStepError
-from batchscore.model.preparation import Step
 
 if TYPE_CHECKING:
     from batchscore.model.final import Answer
