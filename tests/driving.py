@@ -207,6 +207,8 @@ def start(
     folder.mkdir(exist_ok=True)
     stem = folder / os.urandom(6).hex()
     out, err = stem.with_suffix(".out"), stem.with_suffix(".err")
+    for path in (out, err):  # it may be ended before its first line
+        path.touch()
     line = [*(argv or ("run",)), "--config", "config/run.yaml", "--date", DATE]
     task = (line, str(project.root), str(out), str(err), dict(env or {}), before, given)
     process = forking().Process(target=_drive, args=task)
