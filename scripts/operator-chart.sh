@@ -5,14 +5,18 @@
 set -euo pipefail
 
 folder=${1:?usage: scripts/operator-chart.sh FOLDER}
+here=$(cd "$(dirname "$0")/.." && pwd)
 python=${PYTHON:-python3}
+[ -n "${PYTHON:-}" ] || [ ! -x "$here/.venv/bin/python" ] || python=$here/.venv/bin/python
 read -r package version < <("$python" - <<'PYTHON'
 import importlib.util
 from importlib.metadata import version
 
-print(importlib.util.find_spec("dask_kubernetes").submodule_search_locations[0], version("dask-kubernetes"))
+found = importlib.util.find_spec("dask_kubernetes")
+if found is not None:
+    print(found.submodule_search_locations[0], version("dask-kubernetes"))
 PYTHON
-)
+) || { echo "error: $python does not have the package dask-kubernetes: run \`make setup\`, or name another one by PYTHON" >&2; exit 1; }
 rm -rf "$folder"
 mkdir -p "$(dirname "$folder")"
 cp -r "$package/operator/deployment/helm/dask-kubernetes-operator" "$folder"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from rendering import CHART, Helm, Render, one
+
+from batchscore.cluster.options import KubernetesOptions
 
 BACKFILL = ("--set", "backfill.enabled=true,backfill.from=2013-01-01,backfill.to=2013-01-31")
 
@@ -109,6 +112,49 @@ def test_hooks_at_uninstall(render: Render) -> None:
     assert weights(bare) == {"clean": "5"}
 
 
+def test_hooks_without_roles(render: Render) -> None:
+    """Who may make no roles gets none: only the hook that asks nothing of the API server is left."""
+    objects = render("--set", "rbac.create=false")
+    bare = render("--set", "rbac.create=false,run.metrics.pushgateway=null")
+
+    assert not {item["kind"] for item in objects} & {"Role", "RoleBinding"}
+    assert [item["metadata"]["name"] for item in objects if item["kind"] == "Job"] == ["flights-batchscore-forget"]
+    assert one(objects, "ServiceAccount", "flights-batchscore-hooks")
+    assert not [item for item in bare if item["metadata"]["name"].endswith(("-hooks", "-forget"))]
+
+
+def test_hooks_are_let_in(render: Render, tmp_path: Path) -> None:
+    """A hook bears what keeps a mesh away, and the one that speaks to the gateway has the files that it asks for."""
+    values = {
+        "driver": {"labels": {"mesh": "off"}, "annotations": {"inject": "disabled"}},
+        "volumes": [{"name": "push", "secret": {"secretName": "push"}}],
+        "volumeMounts": [{"name": "push", "mountPath": "/etc/push"}],
+    }
+    path = tmp_path / "values.yaml"
+    path.write_text(yaml.safe_dump(values))
+    jobs = [item for item in render("--values", str(path)) if item["kind"] == "Job"]
+    forget = one(jobs, "Job", "flights-batchscore-forget")["spec"]["template"]["spec"]
+
+    assert len(jobs) == 4
+    for job in jobs:
+        metadata = job["spec"]["template"]["metadata"]
+        assert metadata["labels"]["mesh"] == "off"
+        assert metadata["labels"]["app.kubernetes.io/component"] == "hook"
+        assert metadata["annotations"]["inject"] == "disabled"
+    assert values["volumes"][0] in forget["volumes"]
+    assert values["volumeMounts"][0] in forget["containers"][0]["volumeMounts"]
+
+
+def test_large_user_ids(render: Render, tmp_path: Path) -> None:
+    """The ids that OpenShift gives, out of a values file, reach the run's configuration as whole numbers."""
+    path = tmp_path / "values.yaml"
+    path.write_text("podSecurityContext: {runAsUser: 1000650000, runAsGroup: 1000650001, fsGroup: 1000650002}\n")
+    platform = yaml.safe_load(_config(render("--values", str(path)))["data"]["platform.yaml"])
+    options = KubernetesOptions.model_validate(platform["cluster"]["kubernetes"])
+
+    assert (options.run_as_user, options.run_as_group, options.fs_group) == (1000650000, 1000650001, 1000650002)
+
+
 def test_claim_is_kept(render: Render) -> None:
     """Outputs outlive the release."""
     claim = one(render(), "PersistentVolumeClaim")
@@ -205,10 +251,15 @@ def test_validate_hook(render: Render) -> None:
 
 
 def test_pushgateway_scrape_keeps_labels(render: Render) -> None:
-    """Without `honorLabels` every rule would be empty."""
-    endpoint = one(render(), "ServiceMonitor")["spec"]["endpoints"][0]
+    """Without `honorLabels` every rule would be empty; under its Service's name PushgatewayDown would fire for ever."""
+    objects = render()
+    endpoint = one(objects, "ServiceMonitor")["spec"]["endpoints"][0]
+    groups = one(objects, "PrometheusRule", "flights-batchscore")["spec"]["groups"]
+    down = [rule["expr"] for group in groups for rule in group["rules"] if rule.get("alert") == "PushgatewayDown"]
 
     assert endpoint["honorLabels"] is True
+    assert [(rule["targetLabel"], rule["replacement"]) for rule in endpoint["relabelings"]] == [("job", "pushgateway")]
+    assert ['up{job="pushgateway"}' in expression for expression in down] == [True]
 
 
 def test_notes(helm: Helm) -> None:
@@ -230,3 +281,16 @@ def test_notes(helm: Helm) -> None:
     assert "create job flights-batchscore-manual --from=cronjob/flights-batchscore" in notes
     assert "logs -f -l app.kubernetes.io/instance=flights" in notes
     assert "WARNING: the image is named by a tag" in notes
+    assert "WARNING: run names an object store" not in notes
+
+
+def test_notes_of_a_store_out_of_reach(helm: Helm) -> None:
+    """A path in an object store that no network policy lets the run reach is warned about."""
+    ci = ("-f", CHART / "ci" / "values.yaml", "--dry-run=client")
+    notes = helm("install", "flights", CHART, *ci, "--set", "run.output.path=s3://b/o").output
+    opened = helm(
+        "install", "flights", CHART, *ci, "--set", "run.output.path=s3://b/o,storage.objectStore.enabled=true"
+    ).output
+
+    assert "WARNING: run names an object store" in notes
+    assert "WARNING: run names an object store" not in opened

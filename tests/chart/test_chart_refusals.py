@@ -75,7 +75,18 @@ def test_operator_missing(helm: Helm) -> None:
     ("settings", "words"),
     [
         ("backfill.enabled=true", "backfill.from and backfill.to"),
+        ("backfill.enabled=true,backfill.from=2013-02-01", "backfill.from and backfill.to"),
+        ("backfill.enabled=true,backfill.from=2013-02-01,backfill.to=2013-01-31", "lies after"),
         (r"files.run\.yaml=x", "files.run.yaml is the name of a file that the chart writes"),
+        ("fullnameOverride=Flights_X", '"Flights_X"'),
+        ("storage.objectStore.secret=s3", "needs storage.objectStore.enabled"),
+        ("storage.persistentVolumeClaim.enabled=false", "share nothing"),
+        (r"driver.labels.app\.kubernetes\.io/component=x", "driver.labels may not set app.kubernetes.io/component"),
+        (r"run.cluster.kubernetes.labels.app\.kubernetes\.io/instance=x", "kubernetes.labels may not set"),
+        (r"run.cluster.kubernetes.worker.labels.dask\.org/component=x", "worker.labels may not set dask.org/component"),
+        ("run.schedule.cron=@daily", "five fields"),
+        ("run.schedule=null", "five fields"),
+        ("run.schedule.timezone=", "run.schedule.timezone is missing"),
     ],
 )
 def test_combinations(helm: Helm, settings: str, words: str) -> None:
@@ -84,3 +95,24 @@ def test_combinations(helm: Helm, settings: str, words: str) -> None:
 
     assert outcome.code != 0
     assert words in outcome.error
+
+
+@pytest.mark.parametrize(
+    "settings", ["cronJob.enabled=false,run.schedule=null", "run.cluster=null", "rbac.create=false"]
+)
+def test_combinations_that_pass(helm: Helm, settings: str) -> None:
+    """The twin: what is needed by nothing may be absent."""
+    outcome = helm("template", CHART, *CI, "--set", settings)
+
+    assert outcome.code == 0, outcome.error
+
+
+@pytest.mark.parametrize("release", ["2024-flights", "flights.v2"])
+def test_release_name(helm: Helm, release: str) -> None:
+    """A release whose name can not begin the name of a Service is refused, and an own name mends it."""
+    refused = helm("template", release, CHART, *CI)
+    mended = helm("template", release, CHART, *CI, "--set", "fullnameOverride=flights")
+
+    assert refused.code != 0
+    assert "Set fullnameOverride" in refused.error
+    assert mended.code == 0, mended.error

@@ -114,6 +114,16 @@ def test_long_release_name(helm: Helm) -> None:
     assert max(len(name) for kind, name in names if kind == "CronJob") <= 52
 
 
+def test_names_like_numbers(helm: Helm) -> None:
+    """A release and a namespace that YAML would read as numbers stay text."""
+    arguments = ("--namespace", "2025", "--set", "fullnameOverride=flights", *BACKFILL)
+    outcome = helm("template", "2024", CHART, "-f", CHART / "ci" / "values.yaml", *arguments)
+
+    assert complaints(outcome.objects, NEWEST) == []
+    assert {item["metadata"]["namespace"] for item in outcome.objects} == {"2025"}
+    assert {item["metadata"]["labels"]["app.kubernetes.io/instance"] for item in outcome.objects} == {"2024"}
+
+
 def test_packaged_files() -> None:
     """Nothing but the chart's own kinds of files lies in its folder, so nothing else is packaged."""
     strange = [

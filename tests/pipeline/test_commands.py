@@ -561,6 +561,19 @@ def test_another_threshold_names_the_place_of_the_flag(world):
     np.testing.assert_allclose(world.predictions()["prediction"], 1 - expected(world), rtol=0, atol=1e-12)
 
 
+def test_validate_checks_the_pods_of_a_cluster(world):
+    """A key inside `cluster.kubernetes` that the operator's schema does not know is found before the first night."""
+    on = ("--set", "cluster.kind=kubernetes", "--set")
+    good = "cluster.kubernetes.worker={tolerations: [{key: spot}]}"
+    bad = "cluster.kubernetes.worker={tolerations: [{kye: spot}]}"
+    wrong = [world("validate", *where, *on, bad) for where in (WITH, ON)]
+
+    assert world("validate", *WITH, *on, good).code == 0
+    assert [ended.code for ended in wrong] == [10, 10]
+    assert all("E-CONFIG-DASKCLUSTER" in ended.err and "'kye'" in ended.err for ended in wrong)
+    assert world("validate", *WITH, "--set", bad).code == 0  # of another kind it is not asked for
+
+
 @pytest.mark.parametrize("passthrough", [["region"], "all"])
 def test_validate_without_a_date_reads_the_pinned_tables(world, passthrough):
     """A table that is another one than the pinned one is found before there is a snapshot."""

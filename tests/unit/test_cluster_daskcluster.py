@@ -66,6 +66,21 @@ def test_metadata() -> None:
     assert metadata["annotations"] == {"batchscore.io/attempt": "mark", "batchscore.io/job-uid": "1234"}
 
 
+@pytest.mark.parametrize("quantity", ["1Gx", "2 Gi", "", "-1", "1Gi2", True, [1], "Gi"])
+def test_no_quantity(quantity: object) -> None:
+    """What is no quantity of Kubernetes is named with the key that it stands in."""
+    with pytest.raises(ValueError, match=r"limits\.memory"):
+        _build(worker={"resources": {"limits": {"memory": quantity}}})
+
+
+@pytest.mark.parametrize("quantity", [1, 0.5, "1", "500m", "2Gi", "1.5", ".5", "1e3", "129E", "123Ki", "1.G"])
+def test_quantity(quantity: object) -> None:
+    """The twin: every way to write one is taken; the operator's schema wants text, also of a number."""
+    worker = _build(worker={"resources": {"requests": {"cpu": quantity}}})["spec"]["worker"]
+
+    assert worker["spec"]["containers"][0]["resources"] == {"requests": {"cpu": str(quantity)}}
+
+
 def test_pods_are_restricted() -> None:
     """Scheduler and workers keep the pod security standard *restricted*, and get no token."""
     for kind in ("scheduler", "worker"):
@@ -136,7 +151,7 @@ def test_without_tls() -> None:
     [
         ({"worker": {"tolerations": [{"kye": "spot"}]}}, "spec.worker.spec.tolerations.0"),
         ({"worker": {"resources": {"limit": {"memory": "1Gi"}}}}, "'limit' was unexpected"),
-        ({"worker": {"resources": {"requests": {"cpu": 1}}}}, "requests.cpu: 1 is not of type 'string'"),
+        ({"env": [{"name": "X", "value": 1}]}, "value: 1 is not of type 'string'"),
         ({"volumes": [{"name": "model", "image": {"reference": "x"}}]}, "'image' was unexpected"),
         ({"env": [{"nam": "X", "value": "1"}]}, "'nam' was unexpected"),
         ({"scheduler": {"affinity": {"nodeAffinit": {}}}}, "'nodeAffinit' was unexpected"),

@@ -14,8 +14,8 @@
 {{- end -}}
 
 {{- define "batchscore.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "batchscore.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "batchscore.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- define "batchscore.labels" -}}
@@ -54,12 +54,13 @@ app.kubernetes.io/component: driver
 {{- .Values.storage.persistentVolumeClaim.existingClaim | default (include "batchscore.fullname" .) -}}
 {{- end -}}
 
+{{- /* `int64` throughout: of a number in a values file, Helm prints 1000650000 as 1.00065e+09. */ -}}
 {{- define "batchscore.podSecurityContext" -}}
 runAsNonRoot: true
-runAsUser: {{ .Values.podSecurityContext.runAsUser }}
-runAsGroup: {{ .Values.podSecurityContext.runAsGroup }}
+runAsUser: {{ .Values.podSecurityContext.runAsUser | int64 }}
+runAsGroup: {{ .Values.podSecurityContext.runAsGroup | int64 }}
 {{- with .Values.podSecurityContext.fsGroup }}
-fsGroup: {{ . }}
+fsGroup: {{ . | int64 }}
 fsGroupChangePolicy: OnRootMismatch
 {{- end }}
 seccompProfile: {type: RuntimeDefault}
@@ -120,9 +121,9 @@ cluster:
     image_pull_secrets: {{ toJson .Values.image.pullSecrets }}
     service_account: {{ include "batchscore.workerServiceAccount" . }}
     working_dir: {{ include "batchscore.workingDir" . }}
-    run_as_user: {{ .Values.podSecurityContext.runAsUser }}
-    run_as_group: {{ .Values.podSecurityContext.runAsGroup }}
-    fs_group: {{ .Values.podSecurityContext.fsGroup | default "null" }}
+    run_as_user: {{ .Values.podSecurityContext.runAsUser | int64 }}
+    run_as_group: {{ .Values.podSecurityContext.runAsGroup | int64 }}
+    fs_group: {{ with .Values.podSecurityContext.fsGroup }}{{ . | int64 }}{{ else }}null{{ end }}
     scratch_size: {{ .Values.scratchSize | quote }}
     labels:
       {{- include "batchscore.selectorLabels" . | nindent 6 }}

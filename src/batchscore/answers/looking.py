@@ -10,6 +10,7 @@ from typing import Any
 from batchscore import text
 from batchscore.answers.asking import parse_day, published_answer, write_file
 from batchscore.check import Checked, check_date, load_schema, verify_artifacts, verify_model
+from batchscore.cluster import check_pods
 from batchscore.config import RunConfig, load_config
 from batchscore.errors import StateDamaged
 from batchscore.judge import baseline_of, volume_record
@@ -22,6 +23,7 @@ from batchscore.text import Answer, Given
 def validate(given: Given, given_date: str | None) -> Answer:
     """Check all that needs no cluster."""
     config = load_config(given.files, given.overrides)
+    check_pods(config.cluster)
     if given_date is None:
         schema, _ = load_schema(config)
         model = verify_model(config, schema, date.max)

@@ -109,6 +109,18 @@ class Workers(Protocol):
         """
 
 
+def check_pods(options: ClusterOptions) -> None:
+    """Check what `cluster.kubernetes` says in Kubernetes' own words, without a cluster; nothing with another `kind`.
+
+    Raises:
+        ConfigError: With the path and the fact of every violation, as a run would end with it.
+    """
+    if options.kind == "kubernetes":
+        from batchscore.cluster.specimen import check_options
+
+        check_options(options.kubernetes)
+
+
 def connect(options: ClusterOptions, partitions: Sequence[Partition]) -> AbstractContextManager[Workers]:
     """Return the workers that `options` describe; leaving the context removes what it launched.
 

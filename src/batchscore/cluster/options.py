@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from batchscore.strict import FROM_LIST, Section
 
 KubernetesObject = dict[str, Any]
 """A part of a pod in Kubernetes' own words; it is checked against the operator's schema before anything is created."""
+
+_QUANTITY = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+|[numkMGTPE]|[KMGTPE]i)?")
 
 
 class PodOptions(Section):
@@ -33,6 +36,20 @@ class PodOptions(Section):
     """More annotations."""
     env: Annotated[tuple[KubernetesObject, ...], FROM_LIST] = ()
     """More environment of this kind of pod, as `EnvVar` objects."""
+
+    @field_validator("resources")
+    @classmethod
+    def _quantities(cls, resources: KubernetesObject) -> KubernetesObject:
+        """Refuse what is no quantity, and make text of a number: the operator's schema takes any text, and only text."""
+        written: KubernetesObject = {}
+        for kind, entries in resources.items():
+            written[kind] = (
+                {name: str(value) for name, value in entries.items()} if isinstance(entries, dict) else entries
+            )
+            for name, quantity in written[kind].items() if isinstance(entries, dict) else ():
+                if _QUANTITY.fullmatch(quantity) is None:
+                    raise ValueError(f"has in {kind}.{name} no quantity such as 500m or 2Gi, but {entries[name]!r}")
+        return written
 
 
 class WorkerOptions(PodOptions):
