@@ -149,7 +149,7 @@ def test_a_deadly_partition_is_named(fast_path: Path, figures: Callable[..., Non
     # Those before it are always kept; one behind it may have been cancelled before it was done.
     kept = metadata(project)["reused_partitions"]
     assert kept >= 3
-    figures(crash=crash, exit=24, kept=kept)
+    figures(crash=crash, exit="24", kept=kept)
 
 
 def limited(log: str, seconds: float, crash: str, crash_at: int, memory: int) -> None:
@@ -232,7 +232,7 @@ def test_no_workers_left_is_a_code(fast_path: Path, figures: Callable[..., None]
 
     assert ended.status == 22, ended.stderr[-3000:]
     assert time.monotonic() - begun < 12 + 30
-    figures(exit=22, seconds=round(time.monotonic() - begun, 1))
+    figures(exit="22", seconds=round(time.monotonic() - begun, 1))
 
 
 def never_again(log: str, seconds: float) -> None:
@@ -324,7 +324,7 @@ def test_deadly_rows_are_set_aside(fast_path: Path, figures: Callable[..., None]
     )
     again = [run(other, command) for command in ("verify", "replay")]
     asked = run(other, "why", aside["id"][0].as_py())
-    figures(workers="1, 3", rows_set_aside=aside.num_rows, exit=0)
+    figures(workers="1, 3", rows_set_aside=aside.num_rows, exit="0")
 
     assert one == three
     assert aside.select(["id", "row_number", "reasons"]).to_pylist() == [
@@ -342,7 +342,7 @@ def test_more_deadly_rows_than_the_budget_end_the_run(fast_path: Path, figures: 
     """Code 16, which no attempt would mend; nothing is published, and what the other partitions made is kept."""
     project = deadly_project(fast_path / "project", most=1)
     ended = run(project, *PROCESSES, seconds=1200)
-    figures(exit=ended.status)
+    figures(exit=str(ended.status))
 
     assert ended.status == 16, ended.stderr[-3000:]
     assert ended.told[-3].startswith("error[E-ROWS-BUDGET]: at least 2 of 96 rows are bad (killed-worker 2)")
