@@ -19,6 +19,7 @@ REQUIRE_ALL = "BATCHSCORE_TESTS_REQUIRE_ALL"
 
 MISSING = "missing tool: "
 HOW_TO_GET = {
+    "the compiled kernel": "install a C compiler, then make setup",
     "a mount namespace": "run as root",
     "azurite": "make servers",
     "minio": "make servers",
@@ -64,6 +65,15 @@ def missing() -> Callable[[str], NoReturn]:
 def require(missing: Callable[[str], NoReturn]) -> Callable[[str], str]:
     """Give a function that finds a tool's path, or does as `missing` does."""
     return lambda tool: find_tool(tool) or missing(tool)
+
+
+@pytest.fixture
+def needs_kernel(missing: Callable[[str], NoReturn]) -> None:
+    """Need the compiled kernel."""
+    from batchscore.kernel import compiled
+
+    if not compiled()[0]:
+        missing("the compiled kernel")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from dask.utils import parse_timedelta
 from distributed import LocalCluster
 from driving import until
 
@@ -62,6 +63,15 @@ def test_a_worker_that_dies_again_and_again_keeps_its_nanny(killed_thrice: tuple
     before, after = killed_thrice
 
     assert after == before
+
+
+def test_no_such_timer_ends_within_a_run():
+    """Whatever the deadline of a run, such a timer is longer."""
+    options = ClusterOptions(workers=1, processes=True, start_minutes=0.1, deadline_minutes=30 * 24 * 60)
+    with processes.settings(options) as chosen:
+        seconds = parse_timedelta(chosen["distributed.deploy.lost-worker-timeout"])
+
+    assert seconds > options.deadline_minutes * 60
 
 
 @pytest.fixture

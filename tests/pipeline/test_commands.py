@@ -133,8 +133,9 @@ def test_a_report_names_a_damaged_date_and_draws_the_others(world):
         ("report", *WITH, "--history", "-o"),
         ("plan", *ON, "-o"),
         ("reference", "create", *WITH, f"--from={DAY}", f"--to={DAY}", "--name=a", "--version=1", "-o"),
+        ("model", "compile", *WITH, "-o"),
     ],
-    ids=["report", "history", "plan", "reference"],
+    ids=["report", "history", "plan", "reference", "compile"],
 )
 @pytest.mark.parametrize(
     "file", [f"{OUTPUTS}/{DAY}/new.html", f"{OUTPUTS}/{DAY}/metadata.json", f"{OUTPUTS}/_batchscore/new.html"]

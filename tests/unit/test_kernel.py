@@ -5,6 +5,8 @@ from scipy.special import expit
 from batchscore.kernel import compiled, sigmoid, without
 from batchscore.kernel import library as shared
 
+pytestmark = pytest.mark.usefixtures("needs_kernel")
+
 
 def values() -> np.ndarray:
     """Return a million values: of any bits, of ordinary size, and edges."""
@@ -14,16 +16,8 @@ def values() -> np.ndarray:
     return np.concatenate([bits, chance.normal(size=500_000) * 20, chance.uniform(-800, 800, 250_000), edges])
 
 
-def needs_kernel() -> None:
-    """Skip where nothing was compiled."""
-    runs, reason = compiled()
-    if not runs:
-        pytest.skip(f"no compiled kernel: {reason}")
-
-
 def test_sigmoid_is_scipys() -> None:
     """The compiled sigmoid has the bits of scipy's on a million values of all sizes."""
-    needs_kernel()
     given = values()
 
     found, expected = sigmoid(given), expit(given)
@@ -35,7 +29,6 @@ def test_sigmoid_is_scipys() -> None:
 
 def test_sigmoid_without_kernel_is_the_same() -> None:
     """Where nothing was compiled the same bits come from scipy, for any shape and order."""
-    needs_kernel()
     given = np.asfortranarray(np.random.default_rng(0).normal(size=(300, 3)) * 9)
 
     with without():
@@ -48,7 +41,6 @@ def test_sigmoid_without_kernel_is_the_same() -> None:
 
 def test_another_source_is_not_run(tmp_path) -> None:
     """A library that was built from another source than the one beside it is not used."""
-    needs_kernel()
     folder = tmp_path
     for name in (*shared.SOURCES, shared.NAME):
         (folder / name).write_bytes((shared.FOLDER / name).read_bytes())

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchscore.kernel import columns, compiled, without
+from batchscore.kernel import columns, without
 from batchscore.kernel.columns import Codes, Gathered, Kind, Numbers, Step, Steps, fill
 from batchscore.model.preparation import Column, Preparation, coded, whole
 from batchscore.schema import Feature
 
 pytestmark = [
-    pytest.mark.skipif(not compiled()[0], reason=f"no compiled kernel: {compiled()[1]}"),
+    pytest.mark.usefixtures("needs_kernel"),
     # numpy tells of overflows and of what is no number; the compiled library only computes them.
     pytest.mark.filterwarnings("ignore::RuntimeWarning"),
 ]

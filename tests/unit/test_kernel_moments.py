@@ -21,12 +21,7 @@ BITS = st.integers(0, 2**64 - 1).map(lambda bits: float(np.array([bits], dtype=n
 NUMBERS = st.lists(st.one_of(BITS, st.floats(), st.sampled_from([0.0, -0.0, 5e-324, -5e-324, 1.0, -1.0])), max_size=80)
 
 
-@pytest.fixture(autouse=True)
-def needs_kernel() -> None:
-    """Skip where nothing was compiled."""
-    runs, reason = kernel.compiled()
-    if not runs:
-        pytest.skip(f"no compiled kernel: {reason}")
+pytestmark = pytest.mark.usefixtures("needs_kernel")
 
 
 def both(values: np.ndarray) -> tuple[numeric.NumericProfile, numeric.NumericProfile]:

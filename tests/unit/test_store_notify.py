@@ -32,6 +32,12 @@ def hook() -> Iterator[tuple[str, list[bytes], list[int]]]:
         def do_POST(self):
             sent.append(self.rfile.read(int(self.headers["Content-Length"])))
             self.send_response(status[0])
+            self.send_header("Location", "/elsewhere")
+            self.end_headers()
+
+        def do_GET(self):
+            sent.append(b"a request without the commit")
+            self.send_response(200)
             self.end_headers()
 
         def log_message(self, *_):
@@ -61,6 +67,15 @@ def test_webhook_is_sent_the_commit(commit: Commit, hook: tuple[str, list[bytes]
 
     assert notify(WebhookOptions(kind="webhook", url=f"{url}/{{date}}"), commit) is None
     assert json.loads(sent[0])["commit_sha256"] == commit.sha256
+
+
+def test_a_redirect_is_no_answer(commit: Commit, hook: tuple[str, list[bytes], list[int]]):
+    """Followed, it would arrive as a GET without the commit, and count as told."""
+    url, sent, status = hook
+    status[0] = 302
+
+    assert "302" in (notify(WebhookOptions(kind="webhook", url=url), commit) or "")
+    assert len(sent) == 1
 
 
 def test_refusal_is_a_warning(commit: Commit, hook: tuple[str, list[bytes], list[int]]):

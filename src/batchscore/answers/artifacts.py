@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import get_args
 
 from batchscore import metrics, text
-from batchscore.answers.asking import parse_day, parse_run_type, refuse_own
+from batchscore.answers.asking import create_file, parse_day, parse_run_type
 from batchscore.check import load_schema
 from batchscore.config import RunConfig, load_config
 from batchscore.errors import StateDamaged, StorageFailed, UsageError
@@ -68,15 +67,19 @@ def reference_create(given: Given, first: str, last: str, *, name: str, version:
     """Fold published summaries into a reference and write it."""
     config = load_config(given.files, given.overrides)
     store = look_at_output(config)
-    begin, end = parse_day(first).isoformat(), parse_day(last).isoformat()
+    begin, end = parse_day(first, "--from").isoformat(), parse_day(last, "--to").isoformat()
     dates = [day for day in store.dates() if begin <= day <= end]
     summaries = {day: store.published(day).document("summary_metrics.json") for day in dates}
     folded = fold_reference(name, version, summaries)
     schema, _ = load_schema(config)
     check_reference(folded, schema, source=output)
     content = folded.to_bytes()
-    refuse_own(output, config)
-    _create(output, content)
+    exists = UsageError(
+        f"'{output}' exists already, and a reference is never overwritten",
+        slug="REFERENCE-EXISTS",
+        remedy="write a new version to a new file",
+    )
+    create_file(output, content, config, exists=exists, remedy="check the folder")
     digest = hashlib.sha256(content).hexdigest()
     pin = ["drift:", "  reference:", f"    path: {output}", f'    sha256: "{digest}"']
     told = text.pairs(
@@ -120,19 +123,3 @@ def _pushed(outcome: Outcome, what: str) -> Answer:
         )
     verb = "forgotten" if outcome.push == "forget" else f"pushed: {outcome.series} series, {text.size(outcome.size)}"
     return Answer(text=f"{what}: {verb}", document=asdict(outcome))
-
-
-def _create(path: str, content: bytes) -> None:
-    try:
-        with Path(path).open("xb") as file:
-            file.write(content)
-    except FileExistsError as error:
-        raise UsageError(
-            f"'{path}' exists already, and a reference is never overwritten",
-            slug="REFERENCE-EXISTS",
-            remedy="write a new version to a new file",
-        ) from error
-    except OSError as error:
-        raise UsageError(
-            f"'{path}' can not be written: {error.strerror}", slug="OUTPUT-FILE", remedy="check the folder"
-        ) from error

@@ -180,6 +180,29 @@ def write_file(path: str, content: str, config: RunConfig) -> None:
         ) from error
 
 
+def create_file(path: str, content: bytes, config: RunConfig, *, exists: UsageError, remedy: str) -> None:
+    """Write a file that is not there yet.
+
+    Args:
+        path: Where.
+        content: What.
+        config: The configuration, for the place where batchscore keeps its runs.
+        exists: What is raised when there is one.
+        remedy: What to do when it can not be written.
+
+    Raises:
+        UsageError: When it is there, can not be written, or lies where batchscore keeps its runs.
+    """
+    refuse_own(path, config)
+    try:
+        with Path(path).open("xb") as file:
+            file.write(content)
+    except FileExistsError as error:
+        raise exists from error
+    except OSError as error:
+        raise UsageError(f"'{path}' can not be written: {error.strerror}", slug="OUTPUT-FILE", remedy=remedy) from error
+
+
 def refuse_own(path: str, config: RunConfig) -> None:
     """Refuse a file among the runs: one more file there, or another one, and the date is no longer what it was.
 

@@ -6,10 +6,10 @@ from datetime import date
 from pathlib import Path
 
 from batchscore import model, sources, text
-from batchscore.answers.asking import parse_day
+from batchscore.answers.asking import create_file, parse_day
 from batchscore.check import load_schema
 from batchscore.compiling import compile_now
-from batchscore.config import load_config
+from batchscore.config import RunConfig, load_config
 from batchscore.errors import ConfigError, ModelError, UsageError
 from batchscore.text import Answer, Given
 
@@ -65,7 +65,7 @@ def model_compile(given: Given, given_date: str | None, output: str | None) -> A
             path=options.path,
         ) from reason
     path = output or found.path
-    _write(path, found.content)
+    _write(path, found.content, config)
     pin = ["model:", "  compiled:", f'    sha256: "{found.sha256}"']
     rows, versions = found.proof["bit_equal_rows"], found.made["versions"]
     facts = [
@@ -88,22 +88,13 @@ def model_compile(given: Given, given_date: str | None, output: str | None) -> A
     )
 
 
-def _write(path: str, content: bytes) -> None:
+def _write(path: str, content: bytes, config: RunConfig) -> None:
     """Write a compiled model; finding the same bytes there is success."""
-    try:
-        if Path(path).exists() and Path(path).read_bytes() == content:
-            return
-        with Path(path).open("xb") as file:
-            file.write(content)
-    except FileExistsError as error:
-        raise UsageError(
-            f"'{path}' exists already and is another one",
-            slug="COMPILED-EXISTS",
-            remedy="remove it, or write to another file with -o; a configuration that pins it needs the new digest",
-        ) from error
-    except OSError as error:
-        raise UsageError(
-            f"'{path}' can not be written: {error.strerror}",
-            slug="OUTPUT-FILE",
-            remedy="name a local file with -o and put it beside the artifact",
-        ) from error
+    if Path(path).is_file() and Path(path).read_bytes() == content:
+        return
+    exists = UsageError(
+        f"'{path}' exists already and is another one",
+        slug="COMPILED-EXISTS",
+        remedy="remove it, or write to another file with -o; a configuration that pins it needs the new digest",
+    )
+    create_file(path, content, config, exists=exists, remedy="name a local file with -o and put it beside the artifact")

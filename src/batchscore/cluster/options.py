@@ -41,14 +41,14 @@ class PodOptions(Section):
     @classmethod
     def _quantities(cls, resources: KubernetesObject) -> KubernetesObject:
         """Refuse what is no quantity, and make text of a number: the operator's schema takes any text, and only text."""
-        written: KubernetesObject = {}
+        written = dict(resources)
         for kind, entries in resources.items():
-            written[kind] = (
-                {name: str(value) for name, value in entries.items()} if isinstance(entries, dict) else entries
-            )
-            for name, quantity in written[kind].items() if isinstance(entries, dict) else ():
-                if _QUANTITY.fullmatch(quantity) is None:
-                    raise ValueError(f"has in {kind}.{name} no quantity such as 500m or 2Gi, but {entries[name]!r}")
+            if not isinstance(entries, dict):  # `claims` is a list; what else is none, the schema refuses
+                continue
+            for name, value in entries.items():
+                if _QUANTITY.fullmatch(str(value)) is None:
+                    raise ValueError(f"has in {kind}.{name} no quantity such as 500m or 2Gi, but {value!r}")
+            written[kind] = {name: str(value) for name, value in entries.items()}
         return written
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import posixpath
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -97,7 +96,7 @@ def list_snapshot(
         columns: The columns that will be read, which decide the declared bytes; None for all.
         allow_empty: Whether no rows in all is allowed.
         ready: The path of the ready file, which is no data.
-        threads: How many footers are read at once.
+        threads: How many footers are read at once from an object store; those of a file system are read one by one.
 
     Returns:
         One footer per file, sorted by path; files of no rows included.
@@ -127,7 +126,7 @@ def list_snapshot(
 def _footers(files: Sequence[sources.Stat], columns: Sequence[str] | None, threads: int) -> Iterator[Footer]:
     """Yield the files' footers in order, read by several threads in runs: a future for each file would cost more."""
     if not sources.is_remote(files[0].path):
-        threads = min(threads, os.cpu_count() or 1)  # what takes the time here is parsing
+        threads = 1  # what takes the time here is parsing, and two threads that wait for the interpreter take longer
     run = max(1, min(_FILES_AT_ONCE, len(files) // (4 * threads)))
     with ThreadPoolExecutor(min(threads, len(files))) as pool:
         for found in pool.map(

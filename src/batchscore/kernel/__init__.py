@@ -5,7 +5,17 @@ Everything here gives the same bits with the compiled library and without it; `c
 
 from batchscore.kernel.forest import Forest
 from batchscore.kernel.library import compiled, without
-from batchscore.kernel.moments import MANTISSA_BITS, MOST_COUNTED, Counted, counted
+from batchscore.kernel.moments import MOST_COUNTED, SHIFT, SIGN_KEY, Counted, counted
 from batchscore.kernel.sigmoid import sigmoid
 
-__all__ = ["MANTISSA_BITS", "MOST_COUNTED", "Counted", "Forest", "compiled", "counted", "sigmoid", "without"]
+__all__ = [
+    "MOST_COUNTED",
+    "SHIFT",
+    "SIGN_KEY",
+    "Counted",
+    "Forest",
+    "compiled",
+    "counted",
+    "sigmoid",
+    "without",
+]

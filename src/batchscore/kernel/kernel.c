@@ -2,7 +2,7 @@
    of a matrix, and the profile of a column.
 
    Compiled without contraction and without fast-math, so that each sum is rounded where the source says so. The layout
-   of an ensemble is made by model/packing.py; no pointer is kept, nothing is global, every thread may call. */
+   of an ensemble is made by kernel/packing.py; no pointer is kept, nothing is global, every thread may call. */
 
 #include <math.h> /* fabs and INFINITY; nothing is linked */
 #include <stdint.h>

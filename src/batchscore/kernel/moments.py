@@ -14,13 +14,18 @@ MOST_COUNTED = 1 << 21
 MANTISSA_BITS = 5
 """The first bits of a mantissa that tell bins apart: SUB_BITS of moments.h."""
 
+SHIFT = 52 - MANTISSA_BITS
+"""The bits of a float behind its key."""
+SIGN_KEY = 1 << (63 - SHIFT)
+"""The sign's bit in a key."""
+
 _SHELVES, _HEAD = 4096, 5
 _WIDTH = _HEAD + (1 << MANTISSA_BITS)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Counted:
-    """What is known of some numbers; bins are keyed by exponent and first bits of the mantissa, negative for negatives."""
+    """What is known of some numbers."""
 
     nans: int
     """Values that are not a number."""
@@ -34,10 +39,9 @@ class Counted:
     """The least finite value; infinity when there is none."""
     maximum: float
     """The greatest finite value; minus infinity when there is none."""
-    bins: dict[int, int]
-    """The other values by bin, in no order; those of the lowest bin of each sign are `small`."""
-    small: tuple[int, int]
-    """Values in the lowest bin, negative and positive: subnormal ones."""
+    by_key: dict[int, int]
+    """The finite values but zeros by key, in no order: the first bits of the float, to the mantissa's first five, as a
+    signed whole number."""
     total: tuple[int, int]
     """The exact sum, as a whole number and the exponent of 2 that it is to be multiplied with."""
     squares: tuple[int, int]
@@ -55,28 +59,21 @@ def counted(values: np.ndarray) -> Counted | None:
         raise ValueError(f"{len(given)} values are more than {MOST_COUNTED}")
     used = shelves[: found.shelves]
     total, squares = _sums(used)
-    bins = _bins(used)
     return Counted(
         **{name: getattr(found, name) for name in ("nans", "negative_infinities", "positive_infinities", "zeros")},
         minimum=found.minimum,
         maximum=found.maximum,
-        small=(bins.pop(-_LOWEST_NEGATIVE, 0), bins.pop(0, 0)),
-        bins=bins,
+        by_key=_by_key(used),
         total=total,
         squares=squares,
     )
 
 
-_LOWEST_NEGATIVE = 1 << 62
-"""Stands for the lowest bin of the negatives, which has the positives' key otherwise."""
-
-
-def _bins(shelves: np.ndarray) -> dict[int, int]:
+def _by_key(shelves: np.ndarray) -> dict[int, int]:
     counts = shelves[:, _HEAD:]
     rows, columns = np.nonzero(counts)
-    keys = shelves[rows, 0].astype(np.int64)
-    places = ((keys & 0x7FF) << MANTISSA_BITS) + columns
-    signed = np.where(keys >> 11, np.where(places, -places, -_LOWEST_NEGATIVE), places)
+    keys = (shelves[rows, 0].astype(np.int64) << MANTISSA_BITS) + columns
+    signed = np.where(keys < SIGN_KEY, keys, keys - 2 * SIGN_KEY)
     return dict(zip(signed.tolist(), counts[rows, columns].tolist(), strict=True))
 
 

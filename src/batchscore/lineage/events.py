@@ -109,19 +109,14 @@ def _post(options: LineageOptions, url: str, data: bytes, seconds: float) -> Non
     import urllib.error
     import urllib.request
 
-    class NoRedirect(urllib.request.HTTPRedirectHandler):
-        """A redirected POST arrives as a GET without the event, and takes the token to whoever is named."""
-
-        def redirect_request(self, *_: object) -> None:
-            """Follow nothing."""
+    from batchscore.outbound import opener
 
     headers = {"Content-Type": "application/json"}
     if options.bearer_token_file is not None:
         headers["Authorization"] = f"Bearer {read_token(options.bearer_token_file)}"
     request = urllib.request.Request(url, data=data, headers=headers, method="POST")  # noqa: S310 - the option admits http and https only
-    proxies = urllib.request.ProxyHandler() if options.use_proxy else urllib.request.ProxyHandler({})
     try:
-        with urllib.request.build_opener(proxies, NoRedirect()).open(request, timeout=seconds) as answer:
+        with opener(use_proxy=options.use_proxy).open(request, timeout=seconds) as answer:
             answer.read(SHOWN)
     except urllib.error.HTTPError as error:
         with error:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from batchscore.metrics.options import MetricsOptions
+from batchscore.outbound import opener
 from batchscore.secret import SecretError, read_secret, read_token
 
 SHOWN = 2_000
@@ -91,11 +92,8 @@ class Wire:
         return []
 
     def _opener(self) -> urllib.request.OpenerDirector:
-        proxies = urllib.request.ProxyHandler() if self._options.use_proxy else urllib.request.ProxyHandler({})
         context = _trust(self._options.ca_file)
-        return urllib.request.build_opener(
-            proxies, _Http(self._remember), _Https(self._remember, context), _NoRedirect()
-        )
+        return opener(_Http(self._remember), _Https(self._remember, context), use_proxy=self._options.use_proxy)
 
     def _remember(self, connection: http.client.HTTPConnection) -> None:
         self._connection = connection
@@ -147,13 +145,6 @@ class _CuttableHttps(http.client.HTTPSConnection):
         wrapped = context.wrap_socket(self.sock, server_hostname=name, do_handshake_on_connect=False)
         self.sock = wrapped
         wrapped.do_handshake()
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirected push arrives as a GET, or nowhere: the redirect is the error."""
-
-    def redirect_request(self, *_: Any) -> None:
-        """Follow nothing."""
 
 
 def _printable(body: bytes) -> str:

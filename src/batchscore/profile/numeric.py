@@ -21,8 +21,6 @@ from batchscore.profile.sums import EXACT_INTEGER, ZERO, Exact, Floats, moments,
 MOST_BINS = 512
 UNIT_BINS = 100
 
-_SHIFT = 52 - kernel.MANTISSA_BITS
-_SIGN_KEY = 1 << (63 - _SHIFT)
 _UNIT_EDGES = np.arange(UNIT_BINS + 1) / UNIT_BINS
 _LONGEST_GAP = 3
 
@@ -151,7 +149,7 @@ _PLAIN = (*_COUNTS, "integer", "minimum", "maximum", "floor")
 
 def edge(key: int) -> float:
     """Return the lower edge of the bin `key`, which is not negative; the last one has none above but infinity."""
-    return float(np.array([key << _SHIFT], dtype=np.int64).view(np.float64)[0])
+    return float(np.array([key << kernel.SHIFT], dtype=np.int64).view(np.float64)[0])
 
 
 def profile_scores(scores: Floats, *, probability: bool) -> NumericProfile:
@@ -197,6 +195,8 @@ def profile(values: np.ndarray[Any, Any], *, nulls: int = 0) -> NumericProfile:
     if found.minimum > found.maximum:
         return NumericProfile(**known)
     bounds: tuple[Any, Any] = (values.min().item(), values.max().item()) if integer else (found.minimum, found.maximum)
+    by_key = dict(found.by_key)
+    small_positive, small_negative = by_key.pop(0, 0), by_key.pop(-kernel.SIGN_KEY, 0)
     rounded = integer and max(map(abs, bounds)) > EXACT_INTEGER
     total, squares = moments(values) if rounded else (Exact.of(*found.total), Exact.of(*found.squares))
     return _collapsed(
@@ -207,9 +207,9 @@ def profile(values: np.ndarray[Any, Any], *, nulls: int = 0) -> NumericProfile:
             maximum=bounds[1],
             total=total,
             squares=squares,
-            small_negative=found.small[0],
-            small_positive=found.small[1],
-            bins=found.bins,
+            small_negative=small_negative,
+            small_positive=small_positive,
+            bins={key if key > 0 else -(key + kernel.SIGN_KEY): count for key, count in by_key.items()},
         )
     )
 
@@ -273,7 +273,7 @@ def _unit_counts(scores: Floats) -> list[int]:
 def _runs(bins: Mapping[int, int]) -> list[list[int]]:
     """Write bins as lists of a first key and the counts from there on; a gap of more than three starts a new one."""
     runs: list[list[int]] = []
-    last = -_SIGN_KEY * 2
+    last = -kernel.SIGN_KEY * 2
     for key, count in sorted(bins.items()):
         gap = key - last - 1
         if gap > _LONGEST_GAP:

@@ -65,10 +65,11 @@ def _post(url: str, data: bytes, seconds: float) -> str:
     import urllib.error
     import urllib.request
 
+    from batchscore.outbound import opener
+
     request = urllib.request.Request(url, data=data, headers={"Content-Type": "application/json"}, method="POST")  # noqa: S310 - the option admits http and https only
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(request, timeout=seconds):
+        with opener().open(request, timeout=seconds):
             return ""
     except urllib.error.HTTPError as error:
         with error:
