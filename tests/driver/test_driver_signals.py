@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +16,10 @@ from pathlib import Path
 import pytest
 from apiserver import Fault, Script, nothing, serve
 from scripted import attempt
+from terminated_driver import terminate
+
+from batchscore.cluster.api import ApiServer
+from batchscore.errors import Terminated
 
 HERE = Path(__file__).parent
 GRACE = 10.0
@@ -68,9 +74,33 @@ def test_sigterm(moment: str, ended: Callable[..., None]) -> None:
         code = process.wait(timeout=GRACE + 5)
         ended(f"SIGTERM {moment}", None, seconds=time.monotonic() - began, deadline=GRACE, code=code)
 
-        assert code == 143
+        assert code == 143, process.stderr and process.stderr.read().decode()
         assert time.monotonic() - began < GRACE
         assert (script.clusters, script.secrets) == ({}, {})
+
+
+def _ask(api: ApiServer, then_wait: float = 0) -> None:
+    api.request("GET", "/apis/kubernetes.dask.org/v1", until=time.monotonic() + 20)
+    time.sleep(then_wait)
+
+
+def test_signal_within_a_request() -> None:
+    """What a signal's handler raises comes out of a request as it is, at whatever moment of it the signal arrives."""
+    before = signal.signal(signal.SIGUSR1, terminate)
+    moments = random.Random(0)
+    try:
+        with serve(Script()) as url:
+            api = ApiServer(url=url)
+            _ask(api)
+            for _ in range(100):
+                arrival = threading.Timer(
+                    moments.uniform(0, 0.01), signal.pthread_kill, [threading.main_thread().ident, signal.SIGUSR1]
+                )
+                arrival.start()
+                with pytest.raises(Terminated):
+                    _ask(api, then_wait=5)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 def test_second_sigterm_does_not_stop_the_removal() -> None:

@@ -9,8 +9,9 @@ import asyncio
 import functools
 import json
 import ssl
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -131,7 +132,7 @@ class ApiServer:
         import httpx
 
         try:
-            response = asyncio.run(self._send(method, path, query=query, body=body, seconds=seconds))
+            response = _outcome(self._send(method, path, query=query, body=body, seconds=seconds))
         except TimeoutError:
             return f"silence for {seconds:.0f} s"
         except (httpx.TransportError, OSError) as error:
@@ -200,6 +201,27 @@ def refused(answer: Answer, doing: str) -> NoCluster:
         slug=slug,
         remedy="raise the quota, or ask for less" if slug == "QUOTA" else "read the server's message",
     )
+
+
+def _outcome(sending: Coroutine[Any, Any, httpx.Response]) -> httpx.Response:
+    """Wait for a request that a thread of its own sends; one that is no longer waited for is given up.
+
+    What a signal's handler raises is raised in the main thread, in the midst of whatever runs there. An event loop would
+    lose it, or wrap it in a group; so none runs there.
+    """
+    future = asyncio.run_coroutine_threadsafe(sending, _loop())
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()  # before any later request, since the loop takes them in order
+        raise
+
+
+@functools.cache
+def _loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="kubernetes-api", daemon=True).start()
+    return loop
 
 
 def _object(text: str) -> Mapping[str, Any]:
