@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchscore import ids
+from batchscore import ids, kernel
 
 TEXTS = st.lists(st.text(max_size=40), max_size=30)
 
@@ -41,6 +41,27 @@ def test_vectorised_hash_is_the_plain_one(texts: list[str]) -> None:
     combined = [(int(high) << 64) | int(low) for high, low in zip(hashes.high, hashes.low, strict=True)]
     assert combined == [_scalar_hash(text) for text in texts]
     assert hashes.digest() == sum(combined) % (1 << 128)
+
+
+@given(TEXTS, st.lists(st.integers(-(2**63), 2**63 - 1), max_size=9), st.integers(0, 3))
+@pytest.mark.usefixtures("needs_kernel")
+def test_compiled_hashes_are_numpys(texts: list[str], numbers: list[int], skipped: int) -> None:
+    """The compiled library and numpy hash alike, in a slice too, and where the text ends with its last byte."""
+    columns = [pa.array(texts, pa.string()), pa.array(texts, pa.large_string()), pa.array(numbers, pa.int64())]
+    for column in (each.slice(skipped) for each in columns):
+        compiled = ids.hash_ids(column)
+        with kernel.without():
+            plain = ids.hash_ids(column)
+        np.testing.assert_array_equal(compiled.low, plain.low)
+        np.testing.assert_array_equal(compiled.high, plain.high)
+
+
+@pytest.mark.parametrize("offsets", [[0, 9], [-1, 2], [2, 1]])
+@pytest.mark.usefixtures("needs_kernel")
+def test_offsets_outside_of_the_text_are_refused(offsets: list[int]) -> None:
+    """A column whose offsets are damaged is an error, and nothing beyond its text is read."""
+    with pytest.raises(ValueError, match="damaged"):
+        kernel.hash_texts(np.array(offsets, dtype=np.int32), np.zeros(4, dtype=np.uint8))
 
 
 def test_hash_never_changes() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from contextlib import nullcontext
 from fractions import Fraction
 
 import numpy as np
@@ -66,23 +67,52 @@ def test_many_values_are_counted_alike(many: np.ndarray) -> None:
         assert compiled == plain
 
 
-def test_a_long_column_is_counted_in_pieces(many: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More values than the sums have room for are profiled in pieces, with the same result."""
-    whole = numeric.profile(many, nulls=3)
-    monkeypatch.setattr(kernel, "MOST_COUNTED", 70_000)
+@given(st.lists(NUMBERS, min_size=1, max_size=5))
+def test_batches_count_as_one(batches: list[list[float]]) -> None:
+    """A column that comes in batches has the profile of all its values, compiled and in numpy."""
+    whole, _ = both(np.array([number for batch in batches for number in batch]))
 
-    assert numeric.profile(many, nulls=3) == whole
-    with pytest.raises(ValueError, match="more than"):
-        kernel.counted(np.zeros(moments.MOST_COUNTED + 1))
+    for way in (kernel.without, nullcontext):
+        with way():
+            profiler = numeric.NumericProfiler()
+            for batch in batches:
+                profiler.add(np.array(batch, dtype=np.float64))
+            assert repr(profiler.profile()) == repr(whole)
+
+
+@given(st.lists(st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(-9, 9), max_size=9), min_size=1, max_size=5))
+def test_batches_of_whole_numbers_count_as_one(batches: list[list[int]]) -> None:
+    """Batches of whole numbers, some of them beyond those that a float64 has, have the profile of all of them."""
+    profiler = numeric.NumericProfiler()
+    for batch in batches:
+        profiler.add(np.array(batch, dtype=np.int64), nulls=1)
+
+    whole = np.array([number for batch in batches for number in batch], dtype=np.int64)
+    assert repr(profiler.profile()) == repr(numeric.profile(whole, nulls=len(batches)))
+
+
+def test_more_values_than_the_sums_have_room_for(many: np.ndarray) -> None:
+    """Two and a half million values have the profile that their batches have in numpy, in one call and in several."""
+    with kernel.without():
+        part = numeric.profile(many)
+    wanted = part
+    for _ in range(4):
+        wanted = numeric.merge(wanted, part)
+    profiler = numeric.NumericProfiler()
+    for _ in range(5):
+        profiler.add(many)
+
+    assert profiler.profile() == wanted
+    assert numeric.profile(np.tile(many, 5)) == wanted
 
 
 def test_the_most_values_of_the_largest_squares_have_room() -> None:
     """The greatest mantissa, as often as is allowed at once, does not overflow the sum of squares."""
     largest = math.nextafter(2.0, 0.0)
-    found = kernel.counted(np.full(moments.MOST_COUNTED, largest))
+    tally = kernel.CompiledTally()
+    tally.add(np.full(moments.MOST_COUNTED, largest))
 
-    assert found is not None
-    mantissa, exponent = found.squares
+    mantissa, exponent = tally.counted().squares
     assert Fraction(mantissa) * Fraction(2) ** exponent == moments.MOST_COUNTED * Fraction(largest) ** 2
 
 

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
+from batchscore import kernel
 
 Hashes: TypeAlias = npt.NDArray[np.uint64]
 Rows: TypeAlias = npt.NDArray[np.int64]
@@ -45,8 +48,9 @@ class IdHashes:
         high, low = (self.high, self.low) if rows is None else (self.high[rows], self.low[rows])
         return ((_sum(high) << 64) + _sum(low)) % (1 << 128)
 
+    @cached_property
     def sorted(self) -> Hashes:
-        """Return the lower halves in ascending order: what is stored of a partition and merged across them."""
+        """The lower halves in ascending order: what is stored of a partition and merged across them."""
         return np.sort(self.low)
 
 
@@ -85,7 +89,7 @@ def hash_ids(column: pa.Array | pa.ChunkedArray) -> IdHashes:
 
 def sorted_hashes(column: pa.Array | pa.ChunkedArray) -> Hashes:
     """Return the lower 64 bits of the ids' hashes in ascending order."""
-    return hash_ids(column).sorted()
+    return hash_ids(column).sorted
 
 
 def find_bad_ids(column: pa.Array | pa.ChunkedArray, hashes: IdHashes | None = None) -> BadIds:
@@ -96,8 +100,8 @@ def find_bad_ids(column: pa.Array | pa.ChunkedArray, hashes: IdHashes | None = N
         hashes: Their hashes, when they are at hand.
     """
     nulls = _null_rows(column)
-    low = (hash_ids(column) if hashes is None else hashes).low
-    order = np.sort(low)
+    hashed = hash_ids(column) if hashes is None else hashes
+    low, order = hashed.low, hashed.sorted
     repeated = np.unique(order[1:][order[1:] == order[:-1]])
     if not len(repeated):
         return BadIds(nulls=nulls, duplicates=np.empty(0, np.int64), first=np.empty(0, np.int64))
@@ -132,9 +136,9 @@ def _hash_chunk(chunk: pa.Array) -> tuple[Hashes, Hashes]:
         return (high[codes], low[codes]) if len(low) else (np.zeros(len(codes), np.uint64),) * 2
     if pa.types.is_integer(chunk.type):
         return _hash_numbers(chunk)
-    if pa.types.is_string_view(chunk.type) or pa.types.is_string(chunk.type):
+    if pa.types.is_string_view(chunk.type):
         return _hash_text(chunk.cast(pa.large_string()))
-    if pa.types.is_large_string(chunk.type):
+    if pa.types.is_string(chunk.type) or pa.types.is_large_string(chunk.type):
         return _hash_text(chunk)
     raise TypeError(f"ids of type {chunk.type} can not be hashed")
 
@@ -144,6 +148,10 @@ def _hash_numbers(chunk: pa.Array) -> tuple[Hashes, Hashes]:
     buffer = chunk.cast(wide).buffers()[1]
     words = np.frombuffer(buffer, np.uint64, len(chunk), chunk.offset * WORD) if len(chunk) else np.empty(0, np.uint64)
     # A uint64 above 2**63 and a negative number have the same bits; the type is the same in all files of a snapshot.
+    return kernel.hash_numbers(words) or _numbers_in_numpy(words)
+
+
+def _numbers_in_numpy(words: Hashes) -> tuple[Hashes, Hashes]:
     low, high = (np.full(len(words), _SEED_NUMBER, np.uint64) for _ in range(2))
     for start in range(0, len(words), BLOCK):
         part = slice(start, start + BLOCK)
@@ -152,20 +160,23 @@ def _hash_numbers(chunk: pa.Array) -> tuple[Hashes, Hashes]:
     return high, low
 
 
-def _hash_text(chunk: pa.LargeStringArray) -> tuple[Hashes, Hashes]:
+def _hash_text(chunk: pa.StringArray | pa.LargeStringArray) -> tuple[Hashes, Hashes]:
     if not len(chunk):
         return np.empty(0, np.uint64), np.empty(0, np.uint64)
     _, offset_buffer, data = chunk.buffers()
-    offsets = np.frombuffer(offset_buffer, np.int64, len(chunk) + 1, chunk.offset * WORD)
+    kind = np.dtype(np.int64 if pa.types.is_large_string(chunk.type) else np.int32)
+    offsets = np.frombuffer(offset_buffer, kind, len(chunk) + 1, chunk.offset * kind.itemsize)
+    text = np.frombuffer(b"" if data is None else data, np.uint8)
+    return kernel.hash_texts(offsets, text) or _texts_in_numpy(offsets.astype(np.int64, copy=False), text)
+
+
+def _texts_in_numpy(offsets: Rows, text: npt.NDArray[np.uint8]) -> tuple[Hashes, Hashes]:
     first, last = int(offsets[0]), int(offsets[-1])
     content = np.zeros(last - first + WORD, np.uint8)  # a word may begin at the very last byte
-    if last > first:
-        content[: last - first] = np.frombuffer(data, np.uint8, last - first, first)
+    content[: last - first] = text[first:last]
     words = np.ndarray((last - first + 1,), dtype="<u8", buffer=content, strides=(1,))
     starts, lengths = offsets[:-1] - first, np.diff(offsets)
-    parts = [
-        _hash_words(words, starts[at : at + BLOCK], lengths[at : at + BLOCK]) for at in range(0, len(chunk), BLOCK)
-    ]
+    parts = [_hash_words(words, starts[at : at + BLOCK], lengths[at : at + BLOCK]) for at in range(0, len(starts), BLOCK)]
     return np.concatenate([high for high, _ in parts]), np.concatenate([low for _, low in parts])
 
 

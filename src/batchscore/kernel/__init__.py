@@ -4,18 +4,20 @@ Everything here gives the same bits with the compiled library and without it; `c
 """
 
 from batchscore.kernel.forest import Forest
+from batchscore.kernel.ids import hash_numbers, hash_texts
 from batchscore.kernel.library import compiled, without
-from batchscore.kernel.moments import MOST_COUNTED, SHIFT, SIGN_KEY, Counted, counted
+from batchscore.kernel.moments import SHIFT, SIGN_KEY, CompiledTally, Counted
 from batchscore.kernel.sigmoid import sigmoid
 
 __all__ = [
-    "MOST_COUNTED",
     "SHIFT",
     "SIGN_KEY",
+    "CompiledTally",
     "Counted",
     "Forest",
     "compiled",
-    "counted",
+    "hash_numbers",
+    "hash_texts",
     "sigmoid",
     "without",
 ]

@@ -1,5 +1,5 @@
 /* What is too slow in numpy, bit for bit as scikit-learn and scipy do it: the sigmoid, ensembles of trees, the columns
-   of a matrix, and the profile of a column.
+   of a matrix, the profile of a column, and hashes of ids.
 
    Compiled without contraction and without fast-math, so that each sum is rounded where the source says so. The layout
    of an ensemble is made by kernel/packing.py; no pointer is kept, nothing is global, every thread may call. */
@@ -71,6 +71,7 @@ void batchscore_sigmoid(const double *values, double *out, int64_t count, double
     for (int64_t at = 0; at < count; at++) out[at] = 1.0 / (1.0 + power(-values[at]));
 }
 
+#include "ids.h"
 #include "moments.h"
 
 #define W 16

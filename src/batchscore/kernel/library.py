@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 
-SOURCES = ("kernel.c", "columns.h", "moments.h", "tile.h", "variant.h")
+SOURCES = ("kernel.c", "columns.h", "ids.h", "moments.h", "tile.h", "variant.h")
 """The library's sources."""
 NAME = "kernel.so"
 """The library's file, beside its sources."""
@@ -38,8 +38,9 @@ class Profile(ctypes.Structure):
     """`struct profile` of moments.h, field by field."""
 
     _fields_ = (
-        *((name, _long) for name in ("nans", "negative_infinities", "positive_infinities", "zeros", "shelves")),
+        *((name, _long) for name in ("count", "nans", "negative_infinities", "positive_infinities", "zeros", "shelves")),
         *((name, ctypes.c_double) for name in ("minimum", "maximum")),
+        ("places", ctypes.c_uint16 * 4096),
     )
 
 
@@ -104,4 +105,8 @@ def opened(folder: Path) -> tuple[ctypes.CDLL | None, str]:
     loaded.batchscore_columns.restype = _int
     loaded.batchscore_used.argtypes = (_pointer, _pointer, _long, _long, _long, _pointer)
     loaded.batchscore_used.restype = None
+    loaded.batchscore_hash_texts.argtypes = (_pointer, _int, _pointer, _long, _long, _pointer, _pointer)
+    loaded.batchscore_hash_texts.restype = _int
+    loaded.batchscore_hash_numbers.argtypes = (_pointer, _long, _pointer, _pointer)
+    loaded.batchscore_hash_numbers.restype = None
     return loaded, ""

@@ -1,10 +1,11 @@
-/* The profile of a column of numbers in one pass: counts, bins and exact sums.
+/* The profile of a column of numbers in one pass: counts, bins and exact sums, batch by batch.
 
    A number's mantissa is a whole number below 2**53; mantissas of one sign and exponent are added up as whole numbers,
    and so are their squares, in 128 bits. So nothing is rounded, and the order does not matter. */
 
 #define PROFILE_MOST (1 << 21) /* squares are below 2**106, so that so many of them stay below 2**128 */
 #define SUB_BITS 5
+#define KEYS 4096
 
 struct shelf { /* numbers of one sign and exponent; kernel/moments.py reads it as whole numbers of 64 bits */
     uint64_t key;                   /* the sign's bit and the exponent's eleven */
@@ -12,9 +13,10 @@ struct shelf { /* numbers of one sign and exponent; kernel/moments.py reads it a
     uint64_t counts[1 << SUB_BITS]; /* by the first bits of the mantissa */
 };
 
-struct profile {
-    int64_t nans, negative_infinities, positive_infinities, zeros, shelves;
+struct profile { /* of all batches so far; begun as zeros, with the bounds at infinities of the other side */
+    int64_t count, nans, negative_infinities, positive_infinities, zeros, shelves;
     double minimum, maximum; /* of the finite ones */
+    uint16_t places[KEYS];   /* of each key one more than its shelf, or 0 */
 };
 
 static inline void add128(uint64_t *to, uint64_t low, uint64_t high) {
@@ -35,15 +37,12 @@ static inline void square(uint64_t it, uint64_t *low, uint64_t *high) {
 #endif
 }
 
-/* At most PROFILE_MOST values; `shelves` has room for 4096, or for as many as there are values. Returns -1 when there
-   are more values. */
-int32_t batchscore_profile(const double *values, int64_t count, struct profile *out, struct shelf *shelves) {
-    uint16_t places[4096]; /* of each key one more than its shelf, or 0 */
-    double minimum = INFINITY, maximum = -INFINITY;
-    int64_t zeros = 0, used = 0;
-    memset(places, 0, sizeof places);
-    memset(out, 0, sizeof *out);
-    if (count > PROFILE_MOST) return -1;
+/* Adds a batch to `to`. At most PROFILE_MOST values in all: returns -1 and adds nothing when there would be more.
+   `shelves` has room for KEYS. Zeros lie on the shelf of the smallest numbers, where they add nothing but to counts[0]. */
+int32_t batchscore_profile(const double *values, int64_t count, struct profile *to, struct shelf *shelves) {
+    double minimum = to->minimum, maximum = to->maximum;
+    int64_t zeros = 0, used = to->shelves;
+    if (count > PROFILE_MOST - to->count) return -1;
     for (int64_t at = 0; at < count; at++) {
         const double value = values[at] + 0.0; /* no negative zero */
         uint64_t bits, low, high;
@@ -51,34 +50,30 @@ int32_t batchscore_profile(const double *values, int64_t count, struct profile *
         const uint64_t key = bits >> 52;
         uint64_t mantissa = bits & 0xfffffffffffffu;
         if ((key & 0x7ff) == 0x7ff) {
-            if (mantissa) out->nans++;
-            else if (key >> 11) out->negative_infinities++;
-            else out->positive_infinities++;
+            if (mantissa) to->nans++;
+            else if (key >> 11) to->negative_infinities++;
+            else to->positive_infinities++;
             continue;
         }
         minimum = value < minimum ? value : minimum;
         maximum = value > maximum ? value : maximum;
         zeros += !bits;
-        if (!places[key]) {
+        if (!to->places[key]) {
             memset(shelves + used, 0, sizeof *shelves);
             shelves[used].key = key;
-            places[key] = (uint16_t)++used;
+            to->places[key] = (uint16_t)++used;
         }
-        struct shelf *shelf = shelves + places[key] - 1;
+        struct shelf *shelf = shelves + to->places[key] - 1;
         shelf->counts[mantissa >> (52 - SUB_BITS)]++;
         mantissa |= (uint64_t)((key & 0x7ff) != 0) << 52;
         square(mantissa, &low, &high);
         add128(shelf->sum, mantissa, 0);
         add128(shelf->squares, low, high);
     }
-    if (zeros) { /* they lie among the smallest, where they add nothing, and are taken out again */
-        struct shelf *smallest = shelves + places[0] - 1;
-        smallest->counts[0] -= (uint64_t)zeros;
-        if (!smallest->sum[0]) *smallest = shelves[--used];
-    }
-    out->minimum = minimum;
-    out->maximum = maximum;
-    out->zeros = zeros;
-    out->shelves = used;
+    to->minimum = minimum;
+    to->maximum = maximum;
+    to->count += count;
+    to->zeros += zeros;
+    to->shelves = used;
     return 0;
 }

@@ -1,8 +1,10 @@
-"""A column's counts, bins and exact sums in one pass."""
+"""A column's counts, bins and exact sums in one pass, batch by batch."""
 
 from __future__ import annotations
 
 import ctypes
+import math
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +12,7 @@ import numpy as np
 from batchscore.kernel.library import Profile, library
 
 MOST_COUNTED = 1 << 21
-"""The most values that are counted at once: PROFILE_MOST of moments.h."""
+"""The most values whose squares are added up in one place: PROFILE_MOST of moments.h."""
 MANTISSA_BITS = 5
 """The first bits of a mantissa that tell bins apart: SUB_BITS of moments.h."""
 
@@ -19,6 +21,7 @@ SHIFT = 52 - MANTISSA_BITS
 SIGN_KEY = 1 << (63 - SHIFT)
 """The sign's bit in a key."""
 
+_COUNTS = ("nans", "negative_infinities", "positive_infinities", "zeros")
 _SHELVES, _HEAD = 4096, 5
 _WIDTH = _HEAD + (1 << MANTISSA_BITS)
 
@@ -47,39 +50,78 @@ class Counted:
     squares: tuple[int, int]
     """The exact sum of squares, in the same form."""
 
-
-def counted(values: np.ndarray) -> Counted | None:
-    """Count float64 values `(n_values,)`, at most `MOST_COUNTED`; None where there is no compiled library."""
-    compiled = library()
-    if compiled is None:
-        return None
-    given = np.ascontiguousarray(values)
-    found, shelves = Profile(), np.empty((min(_SHELVES, len(given)), _WIDTH), dtype=np.uint64)
-    if compiled.batchscore_profile(given.ctypes.data, len(given), ctypes.byref(found), shelves.ctypes.data):
-        raise ValueError(f"{len(given)} values are more than {MOST_COUNTED}")
-    used = shelves[: found.shelves]
-    total, squares = _sums(used)
-    return Counted(
-        **{name: getattr(found, name) for name in ("nans", "negative_infinities", "positive_infinities", "zeros")},
-        minimum=found.minimum,
-        maximum=found.maximum,
-        by_key=_by_key(used),
-        total=total,
-        squares=squares,
-    )
+    def plus(self, other: Counted) -> Counted:
+        """Return what is known of both."""
+        return Counted(
+            **{name: getattr(self, name) + getattr(other, name) for name in _COUNTS},
+            minimum=min(self.minimum, other.minimum),
+            maximum=max(self.maximum, other.maximum),
+            by_key=Counter(self.by_key) + Counter(other.by_key),
+            total=_added(self.total, other.total),
+            squares=_added(self.squares, other.squares),
+        )
 
 
-def _by_key(shelves: np.ndarray) -> dict[int, int]:
+class CompiledTally:
+    """Counts float64 values that come in batches; it needs the compiled library."""
+
+    def __init__(self) -> None:
+        self._found, self._shelves = _begun()
+        self._before: Counted | None = None
+
+    def add(self, values: np.ndarray) -> None:
+        """Count values `(n_values,)`."""
+        for start in range(0, len(values), MOST_COUNTED):
+            self._add(np.ascontiguousarray(values[start : start + MOST_COUNTED]))
+
+    def counted(self) -> Counted:
+        """Return what is known of all of them."""
+        used = self._shelves[: self._found.shelves]
+        total, squares = _sums(used)
+        found = Counted(
+            **{name: getattr(self._found, name) for name in _COUNTS},
+            minimum=self._found.minimum,
+            maximum=self._found.maximum,
+            by_key=_by_key(used, self._found.zeros),
+            total=total,
+            squares=squares,
+        )
+        return found if self._before is None else self._before.plus(found)
+
+    def _add(self, values: np.ndarray) -> None:
+        compiled = library()
+        if compiled is None:
+            raise RuntimeError("there is no compiled library any more")
+        given = values.ctypes.data, len(values)
+        if compiled.batchscore_profile(*given, ctypes.byref(self._found), self._shelves.ctypes.data):
+            self._before = self.counted()
+            self._found, self._shelves = _begun()
+            compiled.batchscore_profile(*given, ctypes.byref(self._found), self._shelves.ctypes.data)
+
+
+def _begun() -> tuple[Profile, np.ndarray]:
+    return Profile(minimum=math.inf, maximum=-math.inf), np.empty((_SHELVES, _WIDTH), dtype=np.uint64)
+
+
+def _added(first: tuple[int, int], second: tuple[int, int]) -> tuple[int, int]:
+    lowest = min(first[1], second[1])
+    return sum(mantissa << exponent - lowest for mantissa, exponent in (first, second)), lowest
+
+
+def _by_key(shelves: np.ndarray, zeros: int) -> dict[int, int]:
     counts = shelves[:, _HEAD:]
     rows, columns = np.nonzero(counts)
     keys = (shelves[rows, 0].astype(np.int64) << MANTISSA_BITS) + columns
     signed = np.where(keys < SIGN_KEY, keys, keys - 2 * SIGN_KEY)
-    return dict(zip(signed.tolist(), counts[rows, columns].tolist(), strict=True))
+    found = dict(zip(signed.tolist(), counts[rows, columns].tolist(), strict=True))
+    if zeros:
+        found[0] -= zeros
+    return {key: count for key, count in found.items() if count}
 
 
 def _sums(shelves: np.ndarray) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Add up what lies on the shelves, each at the place of its exponent."""
-    found = shelves[:, :_HEAD].tolist()
+    """Add up what lies on the shelves, each at the place of its exponent; zeros alone are no sum."""
+    found = [head for head in shelves[:, :_HEAD].tolist() if head[1] or head[2]]
     lowest = min((max(key & 0x7FF, 1) for key, *_ in found), default=0)
     total = squares = 0
     for key, low, high, square_low, square_high in found:

@@ -5,6 +5,7 @@ Everything is cheap while nothing is wrong: null counts, minima and maxima, dict
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from batchscore.blocks import ARROW_TYPES
+from batchscore.profile import buffers
 from batchscore.schema import Feature, FeatureSchema
 
 Reason = Literal["null", "not-finite", "below-min", "above-max", "not-in-categories", "cast-loss", "killed-worker"]
@@ -121,7 +123,7 @@ def _cast_column(column: Any, feature: Feature) -> Any:
 def _check(column: Any, feature: Feature) -> Iterator[tuple[Reason, Rows]]:
     if column.null_count and not feature.nullable:
         yield "null", _indices(column.is_null())
-    if column.null_count == len(column):
+    if column.null_count == len(column) or _extremes_suffice(column, feature):
         return
     values, lost = _fitted(column, feature)
     if len(lost):
@@ -135,6 +137,18 @@ def _check(column: Any, feature: Feature) -> Iterator[tuple[Reason, Rows]]:
         rows = _strangers(values, feature.categories)
         if len(rows):
             yield "not-in-categories", rows
+
+
+def _extremes_suffice(column: Any, feature: Feature) -> bool:
+    """Whether a glance at the least and the greatest number shows that nothing is wrong; where it does not, rows are looked at."""
+    is_number = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
+    if not is_number or column.type != ARROW_TYPES[feature.dtype] or feature.categories is not None:
+        return False
+    values = buffers.numbers(column.drop_null() if column.null_count else column)
+    least, greatest = values.min().item(), values.max().item()
+    if not (math.isfinite(least) and math.isfinite(greatest)):  # both are NaN where one value is
+        return False
+    return (feature.min is None or least >= feature.min) and (feature.max is None or greatest <= feature.max)
 
 
 def _fitted(column: Any, feature: Feature) -> tuple[Any, Rows]:

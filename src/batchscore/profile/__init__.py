@@ -15,21 +15,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from batchscore.profile import buffers, categorical, numeric
-from batchscore.profile.categorical import CategoricalProfile
-from batchscore.profile.numeric import NumericProfile, histogram, profile_scores, quantiles
+from batchscore.profile.categorical import CategoricalProfile, CategoricalProfiler
+from batchscore.profile.numeric import NumericProfile, NumericProfiler, histogram, profile_scores, quantiles
 from batchscore.schema import Feature, FeatureSchema
 
 __all__ = [
     "CategoricalProfile",
     "NumericProfile",
     "Profile",
+    "TableProfiler",
     "from_dict",
     "histogram",
     "is_categorical",
     "merge",
     "merge_all",
     "profile_column",
-    "profile_feature",
     "profile_scores",
     "profile_table",
     "quantiles",
@@ -39,16 +39,32 @@ Profile: TypeAlias = NumericProfile | CategoricalProfile
 Column: TypeAlias = pa.Array | pa.ChunkedArray | np.ndarray[Any, Any]
 
 
+class TableProfiler:
+    """Profiles the features of a schema batch by batch: those with categories by them, others by their type."""
+
+    def __init__(self, schema: FeatureSchema) -> None:
+        self._profilers = {
+            feature.name: CategoricalProfiler(map(str, feature.categories or ()))
+            if is_categorical(feature)
+            else _NumberProfiler()
+            for feature in schema.features
+        }
+
+    def add(self, table: pa.Table | pa.RecordBatch) -> None:
+        """Add a batch; columns that are no features are left out."""
+        for name, profiler in self._profilers.items():
+            profiler.add(table.column(name))
+
+    def profiles(self) -> dict[str, Profile]:
+        """Return the features' profiles, in the schema's order."""
+        return {name: profiler.profile() for name, profiler in self._profilers.items()}
+
+
 def profile_table(table: pa.Table | pa.RecordBatch, schema: FeatureSchema) -> dict[str, Profile]:
     """Profile the features of `schema`, in its order; other columns are left out."""
-    return {feature.name: profile_feature(table.column(feature.name), feature) for feature in schema.features}
-
-
-def profile_feature(column: pa.Array | pa.ChunkedArray, feature: Feature) -> Profile:
-    """Profile one feature: by categories when the schema lists them, else by its type."""
-    if is_categorical(feature):
-        return categorical.profile(column, map(str, feature.categories or ()))
-    return profile_column(column)
+    profiler = TableProfiler(schema)
+    profiler.add(table)
+    return profiler.profiles()
 
 
 def is_categorical(feature: Feature) -> bool:
@@ -66,8 +82,23 @@ def profile_column(column: Column) -> Profile:
         return numeric.profile(column)
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
         return categorical.profile(column, ())
-    present = pc.drop_null(column) if column.null_count else column
-    return numeric.profile(buffers.numbers(present), nulls=column.null_count)
+    profiler = _NumberProfiler()
+    profiler.add(column)
+    return profiler.profile()
+
+
+class _NumberProfiler:
+    """Profiles Arrow's numbers."""
+
+    def __init__(self) -> None:
+        self._profiler = NumericProfiler()
+
+    def add(self, column: pa.Array | pa.ChunkedArray) -> None:
+        present = pc.drop_null(column) if column.null_count else column
+        self._profiler.add(buffers.numbers(present), nulls=column.null_count)
+
+    def profile(self) -> NumericProfile:
+        return self._profiler.profile()
 
 
 def merge(first: Profile, second: Profile) -> Profile:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,26 @@ def profile(column: pa.Array | pa.ChunkedArray, declared: Iterable[str]) -> Cate
     kept, other = _kept(texts, counts, (*raw, *names))
     nulls = len(column) - int(counts.sum())
     return CategoricalProfile(rows=len(column), nulls=nulls, other=other, declared=names, counts=kept)
+
+
+class CategoricalProfiler:
+    """Profiles a column that comes in batches: as if they were one.
+
+    Args:
+        declared: The categories of the schema, as text.
+    """
+
+    def __init__(self, declared: Iterable[str]) -> None:
+        self._declared = tuple(declared)
+        self._batches: list[CategoricalProfile] = []
+
+    def add(self, column: pa.Array | pa.ChunkedArray) -> None:
+        """Add a batch: `profile`."""
+        self._batches.append(profile(column, self._declared))
+
+    def profile(self) -> CategoricalProfile:
+        """Return the profile of all batches, at least one."""
+        return reduce(merge, self._batches)
 
 
 def merge(first: CategoricalProfile, second: CategoricalProfile) -> CategoricalProfile:

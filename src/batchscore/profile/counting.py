@@ -1,16 +1,41 @@
-"""One pass over a column of numbers: by the compiled library, or in numpy with the same result. Pure."""
+"""Counts of numbers that come in batches: by the compiled library, or in numpy with the same result. Pure."""
 
 from __future__ import annotations
 
+from functools import reduce
+from typing import Protocol
+
 import numpy as np
 
-from batchscore.kernel import SHIFT, Counted, counted
+from batchscore import kernel
+from batchscore.kernel import SHIFT, Counted
 from batchscore.profile.sums import Floats, moments
 
 
-def tally(values: Floats) -> Counted:
-    """Count float64 values `(n_values,)`, at most `kernel.MOST_COUNTED` of them."""
-    return counted(values) or _in_numpy(values)
+class Tally(Protocol):
+    """Counts float64 values that come in batches."""
+
+    def add(self, values: Floats) -> None:
+        """Count values `(n_values,)`."""
+
+    def counted(self) -> Counted:
+        """Return what is known of all of them."""
+
+
+def tally() -> Tally:
+    """Return a tally without a value."""
+    return kernel.CompiledTally() if kernel.compiled()[0] else _PlainTally()
+
+
+class _PlainTally:
+    def __init__(self) -> None:
+        self._batches = [_in_numpy(np.empty(0))]
+
+    def add(self, values: Floats) -> None:
+        self._batches.append(_in_numpy(values))
+
+    def counted(self) -> Counted:
+        return reduce(Counted.plus, self._batches)
 
 
 def _in_numpy(values: Floats) -> Counted:

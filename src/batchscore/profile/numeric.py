@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from operator import add
 from typing import Any
 
 import numpy as np
 
 from batchscore import kernel
+from batchscore.kernel import Counted
 from batchscore.profile.counting import tally
 from batchscore.profile.sums import EXACT_INTEGER, ZERO, Exact, Floats, moments, square_root
 
@@ -185,30 +187,64 @@ def quantiles(profile: NumericProfile) -> dict[str, float | None]:
 
 def profile(values: np.ndarray[Any, Any], *, nulls: int = 0) -> NumericProfile:
     """Profile the values `(n_rows - nulls,)` of a column that has `nulls` rows without one."""
-    if len(values) > kernel.MOST_COUNTED:
-        first, rest = values[: kernel.MOST_COUNTED], values[kernel.MOST_COUNTED :]
-        return merge(profile(first, nulls=nulls), profile(rest))
-    found = tally(values.astype(np.float64, copy=False))
-    integer = values.dtype.kind in "iu"
+    profiler = NumericProfiler()
+    profiler.add(values, nulls=nulls)
+    return profiler.profile()
+
+
+class NumericProfiler:
+    """Profiles a column that comes in batches: as if they were one."""
+
+    def __init__(self) -> None:
+        self._tally = tally()
+        self._known = {"rows": 0, "nulls": 0}
+        self._integer = True
+        self._beyond: list[NumericProfile] = []
+
+    def add(self, values: np.ndarray[Any, Any], *, nulls: int = 0) -> None:
+        """Add the values `(n_rows - nulls,)` of a batch that has `nulls` rows without one."""
+        floats = values.astype(np.float64, copy=False)
+        if _fit_floats(values):
+            self._tally.add(floats)
+            self._known["rows"] += len(values) + nulls
+            self._known["nulls"] += nulls
+            self._integer &= values.dtype.kind in "iu"
+            return
+        alone = tally()
+        alone.add(floats)
+        total, squares = moments(values)
+        rounded = _profiled(alone.counted(), rows=len(values) + nulls, nulls=nulls, integer=True)
+        bounds = {"minimum": values.min().item(), "maximum": values.max().item()}
+        self._beyond.append(replace(rounded, total=total, squares=squares, **bounds))
+
+    def profile(self) -> NumericProfile:
+        """Return the profile of all batches."""
+        return reduce(merge, self._beyond, _profiled(self._tally.counted(), **self._known, integer=self._integer))
+
+
+def _fit_floats(values: np.ndarray[Any, Any]) -> bool:
+    """Whether values are floats, or whole numbers that all have a float64 of their own."""
+    if values.dtype.kind not in "iu" or values.dtype.itemsize < np.dtype(np.int64).itemsize or not len(values):
+        return True
+    return -EXACT_INTEGER <= int(values.min()) and int(values.max()) <= EXACT_INTEGER
+
+
+def _profiled(found: Counted, *, rows: int, nulls: int, integer: bool) -> NumericProfile:
     known: dict[str, Any] = {name: getattr(found, name) for name in ("nans", *_INFINITIES)}
-    known |= {"rows": len(values) + nulls, "nulls": nulls, "integer": integer}
+    known |= {"rows": rows, "nulls": nulls, "integer": integer}
     if found.minimum > found.maximum:
         return NumericProfile(**known)
-    bounds: tuple[Any, Any] = (values.min().item(), values.max().item()) if integer else (found.minimum, found.maximum)
-    by_key = dict(found.by_key)
-    small_positive, small_negative = by_key.pop(0, 0), by_key.pop(-kernel.SIGN_KEY, 0)
-    rounded = integer and max(map(abs, bounds)) > EXACT_INTEGER
-    total, squares = moments(values) if rounded else (Exact.of(*found.total), Exact.of(*found.squares))
+    by_key, exact = dict(found.by_key), int if integer else float
     return _collapsed(
         NumericProfile(
             **known,
             zeros=found.zeros,
-            minimum=bounds[0],
-            maximum=bounds[1],
-            total=total,
-            squares=squares,
-            small_negative=small_negative,
-            small_positive=small_positive,
+            minimum=exact(found.minimum),
+            maximum=exact(found.maximum),
+            total=Exact.of(*found.total),
+            squares=Exact.of(*found.squares),
+            small_positive=by_key.pop(0, 0),
+            small_negative=by_key.pop(-kernel.SIGN_KEY, 0),
             bins={key if key > 0 else -(key + kernel.SIGN_KEY): count for key, count in by_key.items()},
         )
     )

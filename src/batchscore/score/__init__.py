@@ -28,7 +28,7 @@ from batchscore.preprocess import (
     merge_checks,
     quarantine_table,
 )
-from batchscore.profile import Profile, merge_all, profile_scores, profile_table
+from batchscore.profile import TableProfiler, profile_scores
 from batchscore.report import InputRange, Part, PartitionOutcome, PartitionReport, report_from, report_record
 from batchscore.score.job import Job, OpenedRows, check, columns_out, decider_of, open_rows
 from batchscore.score.one import Rescored, rescore
@@ -111,7 +111,7 @@ def _score(job: Job, partition: Partition, rows: int, watch: Stopwatch) -> tuple
         loaded = model.load(job.model, job.schema, read=sources.read), decider_of(job)
     with watch("read"):
         opened = open_rows(job, partition)
-    taken = _Taken()
+    taken = _Taken(job)
     for batch in watch.around("read", opened.batches):
         part = batch.slice(0, rows - taken.rows)
         if part.num_rows:
@@ -122,13 +122,13 @@ def _score(job: Job, partition: Partition, rows: int, watch: Stopwatch) -> tuple
 class _Taken:
     """What the batches of a partition came to, so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, job: Job) -> None:
         self.rows = 0
         self.ids: list[pa.Array] = []
         self.checks: list[RowCheck] = []
         self.scored: list[pa.Table] = []
         self.aside: list[pa.Table] = []
-        self.features: list[dict[str, Profile]] = []
+        self.features = TableProfiler(job.schema)
         self.flagged = 0
         self.counts: Counter[str] = Counter()
 
@@ -161,7 +161,7 @@ def _take(
         return
     with watch("prepare"):
         features = cast(good, job.schema)
-        taken.features.append(profile_table(features, job.schema))
+        taken.features.add(features)
     with watch("infer"):
         scores = infer.score(loaded[0], features)
     with watch("postprocess"):
@@ -185,11 +185,13 @@ def _stored(
             for name in SCORES
             if name in table.column_names
         }
-        features = merge_all(taken.features or [profile_table(_no_features(job), job.schema)])
+        if not taken.scored:
+            taken.features.add(_no_features(job))
+        features = taken.features.profiles()
     with watch("write"):
         predictions = _put(job, partition, table)
         quarantine = _put(job, partition, pa.concat_tables(taken.aside)) if taken.aside else None
-        job.work.put_ids(partition.index, hashes.sorted().astype("<u8").tobytes())
+        job.work.put_ids(partition.index, hashes.sorted.astype("<u8").tobytes())
         report = PartitionReport(
             index=partition.index,
             read_rows=taken.rows,
@@ -224,7 +226,7 @@ def _put(job: Job, partition: Partition, table: pa.Table) -> Part:
 def _id_digests(hashes: IdHashes, bad: np.ndarray) -> dict[str, int]:
     return {
         "id_digest": hashes.digest(),
-        "scored_id_digest": hashes.digest(~bad),
+        "scored_id_digest": hashes.digest(~bad if bad.any() else None),
         "rejected_id_digest": hashes.digest(bad),
     }
 
