@@ -15,6 +15,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from batchscore import ingest, plan
 from batchscore.errors import BatchscoreError, ConfigError, ContractError, SnapshotCorrupt, SnapshotMissing
@@ -279,6 +281,36 @@ def test_reads_across_files_by_name(tmp_path: Path) -> None:
     assert result.schema.types == [pa.string(), pa.dictionary(pa.int32(), pa.string()), pa.float64()]
     assert [len(chunk) for chunk in result["id"].chunks] == [40, 40, 10]
     assert result.set_column(1, "kind", result["kind"].cast(pa.string())).equals(table.select(COLUMNS))
+
+
+@given(
+    st.lists(st.none() | st.integers(-9, 9), min_size=1, max_size=120),
+    st.integers(1, 40),
+    st.integers(1, 50),
+    st.integers(1, 120),
+)
+@settings(max_examples=60, deadline=None)
+def test_batches_are_the_rows_in_order(
+    tmp_path_factory: pytest.TempPathFactory, numbers: list[int | None], group: int, size: int, first: int
+) -> None:
+    """Numbers, text, dictionaries and lists, with nulls, come as written, however row groups, files and batches are cut."""
+    texts = [None if number is None else f"t{number}" for number in numbers]
+    table = pa.table({"n": pa.array(numbers, pa.int64()), "t": pa.array(texts, pa.string())})
+    table = table.append_column("l", pa.array([None if n is None else [n, n] for n in numbers], pa.list_(pa.int64())))
+    table = table.append_column("k", table["t"].combine_chunks())
+    folder = tmp_path_factory.mktemp("s")
+    write(folder / "a.parquet", table.slice(0, first), row_group_size=group)
+    write(folder / "b.parquet", table.slice(first), row_group_size=group)
+
+    (partition,) = partitions(folder, columns=table.column_names)
+    reader = ingest.PartitionReader(partition, table.column_names, max_bytes=CAP, dictionary=["k"], batch_rows=size)
+    batches = list(reader.batches())
+
+    assert [batch.num_rows for batch in batches[:-1]] == [size] * (len(batches) - 1)
+    for batch in batches:
+        batch.validate(full=True)
+    whole = pa.Table.from_batches(batches)
+    assert whole.set_column(3, "k", whole["k"].cast(pa.string())).equals(table)
 
 
 def test_a_dotted_name_is_its_own_column(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import dask
 from distributed import Client, LocalCluster, Security, Status
 
-from batchscore import logs
+from batchscore import logs, machine
 from batchscore.cluster import ClusterOptions, Workers
 from batchscore.cluster.tasks import LOGGERS, Distributed
 from batchscore.errors import NoCluster
@@ -117,7 +117,7 @@ def settings(options: ClusterOptions) -> Iterator[Mapping[str, Any]]:
         "distributed.comm.timeouts.connect": "30s",
         # The nanny's own value trims the heap after every task, which costs a quarter of the wall time.
         "distributed.nanny.pre-spawn-environ": {
-            "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
+            **machine.ALLOCATOR,
             "OMP_NUM_THREADS": "1",
             "MKL_NUM_THREADS": "1",
             "OPENBLAS_NUM_THREADS": "1",

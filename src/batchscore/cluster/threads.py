@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+from batchscore import machine
 from batchscore.cluster import ResultT, Workers, chunks
 from batchscore.errors import BatchscoreError
 from batchscore.plan import Partition
@@ -18,6 +19,7 @@ TASKS_PER_WORKER = 16
 @contextmanager
 def threads(count: int) -> Iterator[Workers]:
     """Start `count` threads; on an error the waiting tasks are dropped and running ones are not waited for."""
+    machine.keep_freed_memory()
     pool = ThreadPoolExecutor(max_workers=count, thread_name_prefix="worker")
     try:
         yield Threads(count, pool)

@@ -176,7 +176,9 @@ def _texts_in_numpy(offsets: Rows, text: npt.NDArray[np.uint8]) -> tuple[Hashes,
     content[: last - first] = text[first:last]
     words = np.ndarray((last - first + 1,), dtype="<u8", buffer=content, strides=(1,))
     starts, lengths = offsets[:-1] - first, np.diff(offsets)
-    parts = [_hash_words(words, starts[at : at + BLOCK], lengths[at : at + BLOCK]) for at in range(0, len(starts), BLOCK)]
+    parts = [
+        _hash_words(words, starts[at : at + BLOCK], lengths[at : at + BLOCK]) for at in range(0, len(starts), BLOCK)
+    ]
     return np.concatenate([high for high, _ in parts]), np.concatenate([low for _, low in parts])
 
 

@@ -10,6 +10,7 @@ import hashlib
 import mmap
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -29,6 +30,7 @@ from batchscore.ingest.footers import (
     parser_fact,
     vanished,
 )
+from batchscore.ingest.joining import joined
 from batchscore.ingest.pages import PageSizes, page_sizes
 from batchscore.plan import Fragment, Partition
 from batchscore.report import InputRange
@@ -42,6 +44,7 @@ BURST_BYTES = 128 * 1024 * 1024
 PENDING_BYTES = 128 * 1024 * 1024
 """A batch is cut when it holds more than this, so that memory stays small and offsets of 32 bits suffice."""
 
+_LARGE = 4 * 1024 * 1024
 _HASHED_AT_ONCE = 16 * 1024 * 1024
 _DICTIONARY = pa.dictionary(pa.int32(), pa.string())
 _NORESERVE = 0x4000 if sys.platform == "linux" else 0  # MAP_NORESERVE, which the mmap module does not name yet
@@ -119,12 +122,12 @@ class PartitionReader:
         for fragment in self._partition.fragments:
             for batch in self._decode(self._load(fragment)):
                 if pending and (pending[0].schema != batch.schema or size > PENDING_BYTES):
-                    yield _joined(pending)
+                    yield joined(pending)
                     pending, rows, size = [], 0, 0
                 pending.append(batch)
                 rows, size = rows + batch.num_rows, size + batch.nbytes
                 if rows >= self._batch_rows:
-                    ready = _joined(pending)
+                    ready = joined(pending)
                     yield from (
                         ready.slice(at, self._batch_rows)
                         for at in range(0, rows - rows % self._batch_rows, self._batch_rows)
@@ -133,7 +136,7 @@ class PartitionReader:
                     pending = [ready.slice(ready.num_rows - rows)] if rows else []
                     size = _bytes(pending)
         if pending:
-            yield _joined(pending)
+            yield joined(pending)
 
     def _load(self, fragment: Fragment) -> _Loaded:
         path, size = fragment.path, fragment.size
@@ -149,7 +152,7 @@ class PartitionReader:
                 raise changed(path, "its footer is not the one that was listed")
             chunks = self._chunks(fragment, footer)
             ranges, whole = _ranges(fragment, footer, chunks)
-            memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE)
+            memory = _memory(size)
             view = memoryview(memory)
             if len(tail) == size:
                 for start, stop in ranges:
@@ -277,6 +280,15 @@ class PartitionReader:
         )
 
 
+def _memory(size: int) -> mmap.mmap:
+    """Return zeros, of which those that nobody touches cost nothing but for the pages that they share with others."""
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE)
+    if size >= _LARGE:
+        with suppress(AttributeError, OSError):  # large pages: one fault instead of 512; not every system has them
+            memory.madvise(mmap.MADV_HUGEPAGE)
+    return memory
+
+
 def digest_of_ranges(path: str, ranges: Sequence[Sequence[int]]) -> str:
     """Return the sha256 over byte ranges of a file, as an `InputRange` has it.
 
@@ -329,10 +341,3 @@ def _digest(view: memoryview, ranges: Sequence[tuple[int, int]]) -> str:
 
 def _bytes(batches: Sequence[pa.RecordBatch]) -> int:
     return sum(batch.nbytes for batch in batches)
-
-
-def _joined(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
-    if len(batches) == 1:
-        return batches[0]
-    table = pa.Table.from_batches(batches).unify_dictionaries().combine_chunks()
-    return table.to_batches()[0]

@@ -24,7 +24,13 @@ def hash_texts(offsets: np.ndarray, text: np.ndarray) -> Halves | None:
     if compiled is None:
         return None
     high, low = (np.empty(len(offsets) - 1, dtype=np.uint64) for _ in range(2))
-    given = (offsets.ctypes.data, offsets.itemsize == np.dtype(np.int64).itemsize, text.ctypes.data, len(text), len(low))
+    given = (
+        offsets.ctypes.data,
+        offsets.itemsize == np.dtype(np.int64).itemsize,
+        text.ctypes.data,
+        len(text),
+        len(low),
+    )
     if compiled.batchscore_hash_texts(*given, high.ctypes.data, low.ctypes.data):
         raise ValueError("the offsets of a column of text are damaged")
     return high, low

@@ -38,7 +38,10 @@ class Profile(ctypes.Structure):
     """`struct profile` of moments.h, field by field."""
 
     _fields_ = (
-        *((name, _long) for name in ("count", "nans", "negative_infinities", "positive_infinities", "zeros", "shelves")),
+        *(
+            (name, _long)
+            for name in ("count", "nans", "negative_infinities", "positive_infinities", "zeros", "shelves")
+        ),
         *((name, ctypes.c_double) for name in ("minimum", "maximum")),
         ("places", ctypes.c_uint16 * 4096),
     )

@@ -226,7 +226,7 @@ def _fit_floats(values: np.ndarray[Any, Any]) -> bool:
     """Whether values are floats, or whole numbers that all have a float64 of their own."""
     if values.dtype.kind not in "iu" or values.dtype.itemsize < np.dtype(np.int64).itemsize or not len(values):
         return True
-    return -EXACT_INTEGER <= int(values.min()) and int(values.max()) <= EXACT_INTEGER
+    return int(values.min()) >= -EXACT_INTEGER and int(values.max()) <= EXACT_INTEGER
 
 
 def _profiled(found: Counted, *, rows: int, nulls: int, integer: bool) -> NumericProfile:
