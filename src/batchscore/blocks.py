@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -53,9 +53,13 @@ def hold_off_pandas() -> None:
         sys.meta_path.remove(_Absent)
 
 
-def block(rows: pa.Table, block_rows: int, shape: Literal["matrix", "frame"], features: Sequence[Feature]) -> Any:
-    """Return the features as a matrix or a frame of exactly `block_rows` rows, the last one repeated."""
-    return matrix(rows, block_rows) if shape == "matrix" else frame(padded(rows, block_rows), features)
+def blocks(
+    rows: pa.Table, block_rows: int, shape: Literal["matrix", "frame"], features: Sequence[Feature]
+) -> Iterator[Any]:
+    """Yield the features as matrices or frames of exactly `block_rows` rows, the last row of all repeated."""
+    for start in range(0, rows.num_rows, block_rows):
+        part = rows.slice(start, block_rows)
+        yield matrix(part, block_rows) if shape == "matrix" else frame(padded(part, block_rows), features)
 
 
 def padded(rows: pa.Table, block_rows: int) -> pa.Table:

@@ -7,6 +7,7 @@ row, and what the padding scored is cut off.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -36,8 +37,8 @@ class Scorer(Protocol):
     def output(self) -> str:
         """What the scores are: probability, value or class."""
 
-    def block(self, rows: pa.Table, block_rows: int) -> Any:
-        """Return what `predict` takes, of exactly `block_rows` rows: the given ones, and the last one repeated."""
+    def blocks(self, rows: pa.Table, block_rows: int) -> Iterator[Any]:
+        """Yield what `predict` takes, of exactly `block_rows` rows each: the given ones, and the last one repeated."""
 
     def predict(self, block: Any) -> np.ndarray:
         """Return float64 scores of shape `(n_rows, n_scores)`."""
@@ -60,12 +61,8 @@ def score(model: Scorer, table: pa.Table, block_rows: int = BLOCK_ROWS) -> np.nd
     features = table.select(list(model.schema.names))
     if features.num_rows == 0:
         return _no_scores(model)
-    blocks = []
-    for start in range(0, features.num_rows, block_rows):
-        rows = features.slice(start, block_rows)
-        scores = model.predict(model.block(rows, block_rows))
-        blocks.append(scores[: rows.num_rows])
-    return _checked(np.ascontiguousarray(np.concatenate(blocks), dtype=np.float64), model.output)
+    scores = np.concatenate([model.predict(block) for block in model.blocks(features, block_rows)])
+    return _checked(np.ascontiguousarray(scores[: features.num_rows], dtype=np.float64), model.output)
 
 
 def _no_scores(model: Scorer) -> np.ndarray:

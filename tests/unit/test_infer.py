@@ -176,9 +176,9 @@ class Fixed:
     def __init__(self, answer, output="probability"):
         self.answer, self.output = answer, output
 
-    def block(self, rows, block_rows):
-        """Return the rows as a matrix."""
-        return matrix(rows, block_rows)
+    def blocks(self, rows, block_rows):
+        """Yield the rows as one matrix."""
+        yield matrix(rows, block_rows)
 
     def predict(self, block):
         """Return the answer for every row."""

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchscore.kernel import columns, without
-from batchscore.kernel.columns import Codes, Gathered, Kind, Numbers, Step, Steps, fill
+from batchscore.kernel.columns import Codes, Filler, Gathered, Kind, Numbers, Step, Steps
 from batchscore.model.preparation import Column, Preparation, coded, whole
 from batchscore.schema import Feature
 
@@ -75,11 +75,13 @@ def sources(draw: st.DrawFn, n_rows: int) -> Numbers | Gathered:
     return Gathered(codes, used, np.array(table, dtype=np.float64).reshape(len(used), width))
 
 
-def filled(n_rows: int, order: str, given: list[Numbers | Gathered]) -> np.ndarray | str:
-    """Return the matrix with its last rows left alone, or why it is refused."""
+def filled(n_rows: int, order: str, given: list[Numbers | Gathered], block: int = 1000) -> np.ndarray | str:
+    """Return the matrix, filled in blocks, with its last rows left alone, or why it is refused."""
     out = np.full((n_rows + 2, sum(source.width for source in given)), -7.0, order=order)  # type: ignore[call-overload]
     try:
-        fill(out[:n_rows], given)
+        filler = Filler(given)
+        for start in range(0, n_rows, block):
+            filler.fill(out[start : min(start + block, n_rows)], start)
     except ValueError as refusal:
         return str(refusal)
     return out
@@ -94,19 +96,19 @@ def same(found: np.ndarray | str, expected: np.ndarray | str) -> bool:
     return np.nan_to_num(found, nan=0.0).tobytes() == np.nan_to_num(expected, nan=0.0).tobytes()
 
 
-@given(st.data(), st.integers(1, 300), st.sampled_from("CF"))
+@given(st.data(), st.integers(1, 300), st.sampled_from("CF"), st.sampled_from([1000, 100, 7]))
 @settings(max_examples=400, deadline=None)
-def test_every_bit_is_numpys(data: st.DataObject, n_rows: int, order: str) -> None:
-    """Any columns with any steps, in both orders, by every variant: numpy's bits, or its refusal."""
+def test_every_bit_is_numpys(data: st.DataObject, n_rows: int, order: str, block: int) -> None:
+    """Any columns with any steps, in both orders, by every variant, in any blocks: numpy's bits, or its refusal."""
     drawn = data.draw(st.lists(sources(n_rows), max_size=5))
     with without():
-        expected = filled(n_rows, order, drawn)
+        expected = filled(n_rows, order, drawn, block)
 
     for widest in (0, 1, 2):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(columns, "_WIDEST", widest)
 
-            assert same(filled(n_rows, order, drawn), expected)
+            assert same(filled(n_rows, order, drawn, block), expected)
 
 
 @pytest.mark.parametrize("kind", get_args(Kind))
@@ -136,7 +138,7 @@ def test_refusal_in_any_row_has_numpys_words(row: int, kind: Kind, words: str) -
     early = Numbers(pa.array([np.nan, *[0.0] * 299]), Steps((Step("refuse-missing"),)))
 
     with pytest.raises(ValueError, match=words):
-        fill(np.empty((300, 2)), [late, early])
+        Filler([late, early]).fill(np.empty((300, 2)), 0)
 
 
 class Refusing:
@@ -157,7 +159,7 @@ def test_first_column_that_refuses_is_told() -> None:
 
     for first, second, words in ((number, category, "contains NaN"), (category, number, "a category")):
         with pytest.raises(ValueError, match=words):
-            Preparation((first, second), "C").block(rows, 1)
+            next(Preparation((first, second), "C").blocks(rows, 1))
 
 
 @given(st.data(), st.integers(1, 200))

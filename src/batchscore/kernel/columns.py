@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, get_args
@@ -30,6 +30,10 @@ Kind = Literal[
 _NUMBERS = {pa.float64(): 0, pa.float32(): 1, pa.int64(): 2, pa.int32(): 3}
 """The types that columns.h reads as they are; Arrow casts the others."""
 _CODES = 4
+_WIDTHS = (8, 4, 8, 4, 4)
+"""Bytes of a value of each type, of a code the last."""
+_FIELDS, _FIRST, _TYPE = 10, 2, 3
+"""Fields of a `struct column`; the places of the first row's bit and of the type among them."""
 _WIDEST = 2
 """The widest variant of the library that may run, as in `forest`."""
 
@@ -127,6 +131,10 @@ class Numbers:
         """How many columns it makes."""
         return 1
 
+    def part(self, start: int, n_rows: int) -> Numbers:
+        """Return some of its rows."""
+        return Numbers(self.array.slice(start, n_rows), self.steps)
+
     def packed(self) -> tuple[tuple[int, ...], Any]:
         """Return the fields of its `struct column`, and what must be kept for their addresses to hold."""
         array = self.array if self.array.type in _NUMBERS else self.array.cast(pa.float64(), safe=False)
@@ -190,6 +198,10 @@ class Gathered:
         ranks[self.used] = np.arange(len(self.used))
         return ranks
 
+    def part(self, start: int, n_rows: int) -> Gathered:
+        """Return some of its rows."""
+        return Gathered(Codes(self.codes.array.slice(start, n_rows), self.codes.size), self.used, self.table)
+
     def packed(self) -> tuple[tuple[int, ...], Any]:
         """Return the fields of its `struct column`, and what must be kept for their addresses to hold."""
         ranks, table = self.ranks(), np.ascontiguousarray(self.table)
@@ -201,40 +213,44 @@ class Gathered:
         out[:] = self.table[self.ranks()[self.codes.filled()]]
 
 
-def fill(out: np.ndarray, sources: Sequence[Numbers | Gathered]) -> None:
-    """Write columns into a matrix from its first column on.
+class Filler:
+    """Writes columns into a matrix, block by block.
 
     Args:
-        out: Float64 of shape `(n_rows, n_columns)`, in C or in Fortran order; it may be part of a larger one.
-        sources: What the columns come from, of `n_rows` rows each.
-
-    Raises:
-        ValueError: When a step meets what it refuses: the first column's first one.
+        sources: What the columns come from, all of the same number of rows.
     """
-    compiled = library()
-    if compiled is None:
-        _fill_in_numpy(out, sources)
-        return
-    packed, kept = zip(*(source.packed() for source in sources), strict=True) if sources else ((), ())
-    columns = np.array(packed, dtype=np.int64)
-    down, across = (stride // 8 for stride in out.strides)
-    given = (columns.ctypes.data, len(packed), len(out), out.ctypes.data, down, across, _WIDEST)
-    if compiled.batchscore_columns(*given):
-        # Which column refuses first, and with what words, is told there.
-        _fill_in_numpy(out, sources)
-    del kept
 
+    def __init__(self, sources: Sequence[Numbers | Gathered]) -> None:
+        self._sources = tuple(sources)
+        packed = [source.packed() for source in sources]
+        self._columns = np.array([fields for fields, _ in packed], dtype=np.int64).reshape(len(packed), _FIELDS)
+        self._kept = [kept for _, kept in packed]
+        self._steps = np.zeros_like(self._columns)
+        self._steps[:, 0] = [_WIDTHS[kind] for kind in self._columns[:, _TYPE]]
+        self._steps[:, _FIRST] = 1
 
-def _fill_in_numpy(out: np.ndarray, sources: Sequence[Numbers | Gathered]) -> None:
-    for at, source in _places(sources):
-        source.fill(out[:, at : at + source.width])
+    def fill(self, out: np.ndarray, start: int) -> None:
+        """Write some rows of the columns into a matrix, from its first column on.
 
+        Args:
+            out: Float64 of shape `(n_rows, n_columns)`, in C or in Fortran order; it may be part of a larger one.
+            start: The first row.
 
-def _places(sources: Sequence[Numbers | Gathered]) -> Iterator[tuple[int, Numbers | Gathered]]:
-    at = 0
-    for source in sources:
-        yield at, source
-        at += source.width
+        Raises:
+            ValueError: When a step meets what it refuses: the first column's first one.
+        """
+        compiled = library()
+        if compiled is not None:
+            columns = self._columns + start * self._steps
+            down, across = (stride // 8 for stride in out.strides)
+            given = (columns.ctypes.data, len(columns), len(out), out.ctypes.data, down, across, _WIDEST)
+            if not compiled.batchscore_columns(*given):
+                return
+        # Also where a column refuses: which one does so first, and with what words, is told here.
+        at = 0
+        for source in self._sources:
+            source.part(start, len(out)).fill(out[:, at : at + source.width])
+            at += source.width
 
 
 def _buffers(array: pa.Array) -> tuple[int, int, int]:

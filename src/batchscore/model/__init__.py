@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from functools import partial
 from pathlib import PurePosixPath
@@ -91,8 +91,8 @@ class LoadedModel(Protocol):
     def takes(self) -> Literal["matrix", "frame"]:
         """What the whole model is given: a float64 matrix, or a pandas frame typed by the schema."""
 
-    def block(self, rows: pa.Table, block_rows: int) -> Any:
-        """Return what `predict` takes, of exactly `block_rows` rows: the given ones, and the last one repeated."""
+    def blocks(self, rows: pa.Table, block_rows: int) -> Iterator[Any]:
+        """Yield what `predict` takes, of exactly `block_rows` rows each: the given ones, and the last one repeated."""
 
     def predict(self, block: Any) -> np.ndarray:
         """Return the scores of a block as float64 of shape `(n_rows, n_scores)`, in `score_names`' order."""

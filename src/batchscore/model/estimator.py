@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -44,9 +44,9 @@ class EstimatorModel:
     final: Final | None = field(default=None, repr=False)
     """What was read off the estimator and gives the same bits for a matrix; None where its code runs."""
 
-    def block(self, rows: pa.Table, block_rows: int) -> Any:
-        """Return what `predict` takes, of exactly `block_rows` rows: the given ones, and the last one repeated."""
-        return blocks.block(rows, block_rows, self.takes, self.schema.features)
+    def blocks(self, rows: pa.Table, block_rows: int) -> Iterator[Any]:
+        """Yield what `predict` takes, of exactly `block_rows` rows each: the given ones, and the last one repeated."""
+        return blocks.blocks(rows, block_rows, self.takes, self.schema.features)
 
     def predict(self, block: Any) -> np.ndarray:
         """Return the scores of a block as float64 of shape `(n_rows, n_scores)`.

@@ -9,7 +9,7 @@ own code scores. Either way the scores are the same, so nothing of this is part 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -67,14 +67,14 @@ class PreparedModel:
         """The index of the class whose probability is the prediction."""
         return self.original.positive
 
-    def block(self, rows: pa.Table, block_rows: int) -> np.ndarray:
-        """Return the matrix that the rest takes, of exactly `block_rows` rows, the last one repeated.
+    def blocks(self, rows: pa.Table, block_rows: int) -> Iterator[np.ndarray]:
+        """Yield the matrices that the rest takes, of exactly `block_rows` rows each, the last row of all repeated.
 
         Raises:
             ModelError: When a step refuses a value.
         """
         with refusing(rows.num_rows):
-            return self.preparation.block(rows, block_rows)
+            yield from self.preparation.blocks(rows, block_rows)
 
     def predict(self, block: np.ndarray) -> np.ndarray:
         """Return the scores of a prepared block, as `EstimatorModel.predict`."""
@@ -135,7 +135,7 @@ def _prove(model: EstimatorModel, steps: Sequence[Any], columns: Sequence[Column
         if expected is not None and order is None:
             order = _order_of(expected)
         native = Preparation(tuple(columns), order or "C")
-        found = _outcome(lambda rows=rows, native=native: native.block(rows, rows.num_rows))  # type: ignore[misc]
+        found = _outcome(lambda rows=rows, native=native: next(native.blocks(rows, rows.num_rows)))  # type: ignore[misc]
         if (expected is None) != (found is None):
             raise UnknownStepError(f"one way refuses the sample of {name}, the other does not")
         if expected is not None and found is not None and not _same(expected, found):
@@ -173,7 +173,7 @@ def _outcome(action: Callable[[], Any]) -> Any:
 
 
 def _input(model: EstimatorModel, rows: pa.Table) -> Any:
-    return model.given(model.block(rows, rows.num_rows))
+    return model.given(next(model.blocks(rows, rows.num_rows)))
 
 
 def _categories(columns: Sequence[Column]) -> dict[str, Sequence[Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -77,9 +77,9 @@ class OnnxModel:
             )
         return self._select(answer.reshape(rows, width))
 
-    def block(self, rows: pa.Table, block_rows: int) -> Any:
-        """Return what `predict` takes, of exactly `block_rows` rows: the given ones, and the last one repeated."""
-        return blocks.block(rows, block_rows, self.takes, self.schema.features)
+    def blocks(self, rows: pa.Table, block_rows: int) -> Iterator[Any]:
+        """Yield what `predict` takes, of exactly `block_rows` rows each: the given ones, and the last one repeated."""
+        return blocks.blocks(rows, block_rows, self.takes, self.schema.features)
 
     def plain(self, table: pa.Table) -> np.ndarray:
         """Return the scores of one call over the whole table."""

@@ -8,7 +8,7 @@ answers are gathered by code. No step knows scikit-learn's names here: `native` 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from batchscore.blocks import ARROW_TYPES, frame
-from batchscore.kernel.columns import Codes, Gathered, Numbers, Step, Steps, fill
+from batchscore.kernel.columns import Codes, Filler, Gathered, Numbers, Step, Steps
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,25 +139,30 @@ class Preparation:
     order: Literal["C", "F"]
     """The order in which the fitted transformers leave their result: it moves the last bits of what comes next."""
 
-    def block(self, rows: pa.Table, block_rows: int) -> np.ndarray:
-        """Return the matrix of shape `(block_rows, n_columns)`; rows beyond the table repeat its last row.
+    def blocks(self, rows: pa.Table, block_rows: int) -> Iterator[np.ndarray]:
+        """Yield matrices of shape `(block_rows, n_columns)`; rows beyond the table repeat its last row.
 
         Raises:
             ValueError: When a transformer refuses a value.
         """
-        out = np.empty((block_rows, len(self.columns)), dtype=np.float64, order=self.order)
-        count = rows.num_rows
+        filler = Filler(self._sources(rows))
+        for start in range(0, rows.num_rows, block_rows):
+            out = np.empty((block_rows, len(self.columns)), dtype=np.float64, order=self.order)
+            count = min(block_rows, rows.num_rows - start)
+            filler.fill(out[:count], start)
+            out[count:] = out[count - 1]
+            yield out
+
+    def _sources(self, rows: pa.Table) -> list[Numbers | Gathered]:
         sources: list[Numbers | Gathered] = []
         try:
             for run in self._runs:
                 sources.append(run.source(rows))  # noqa: PERF401 - those before a refusal are looked at
         except ValueError:
             # A column before it may refuse its values too, and then is the one to be told.
-            fill(out[:count], sources)
+            Filler(sources).fill(np.empty((rows.num_rows, len(self.columns))), 0)
             raise
-        fill(out[:count], sources)
-        out[count:] = out[count - 1]
-        return out
+        return sources
 
     @cached_property
     def _runs(self) -> tuple[_Run, ...]:

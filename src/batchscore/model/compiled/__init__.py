@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -75,14 +75,14 @@ class CompiledModel:
     bit_equal_rows: int = 0
     """Rows on which it was proven."""
 
-    def block(self, rows: pa.Table, block_rows: int) -> np.ndarray:
-        """Return the matrix of exactly `block_rows` rows, the last one repeated.
+    def blocks(self, rows: pa.Table, block_rows: int) -> Iterator[np.ndarray]:
+        """Yield matrices of exactly `block_rows` rows each, the last row of all repeated.
 
         Raises:
             ModelError: When a step refuses a value.
         """
         with refusing(rows.num_rows):
-            return self.preparation.block(rows, block_rows)
+            yield from self.preparation.blocks(rows, block_rows)
 
     def predict(self, block: np.ndarray) -> np.ndarray:
         """Return the scores of a block as float64 of shape `(n_rows, n_scores)`.
@@ -99,7 +99,7 @@ class CompiledModel:
         order = self.plain_order or self.preparation.order
         whole = Preparation(self.preparation.columns, order)
         with refusing(table.num_rows):
-            return self.final.predict(whole.block(table, table.num_rows))
+            return self.final.predict(next(whole.blocks(table, table.num_rows)))
 
 
 def made_of(

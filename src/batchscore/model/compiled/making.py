@@ -156,8 +156,7 @@ def _scores(model: LoadedModel, rows: pa.Table, block_rows: int) -> np.ndarray |
     """Return the scores as a run computes them, in blocks; None when the model refuses the rows."""
 
     def scored() -> np.ndarray:
-        blocks = [rows.slice(start, block_rows) for start in range(0, rows.num_rows, block_rows)]
-        return np.concatenate([model.predict(model.block(each, block_rows))[: each.num_rows] for each in blocks])
+        return np.concatenate([model.predict(block) for block in model.blocks(rows, block_rows)])[: rows.num_rows]
 
     return _outcome(scored)
 
