@@ -158,8 +158,8 @@ def call_on_whole_batches() -> None:
     """The broken twin: call the model on as many rows as there are."""
     from batchscore.model.preparation import Preparation
 
-    original = Preparation.block
-    Preparation.block = lambda self, rows, _: original(self, rows, rows.num_rows)
+    original = Preparation.blocks
+    Preparation.blocks = lambda self, rows, _: original(self, rows, rows.num_rows)
 
 
 @pytest.mark.timeout(200)
