@@ -7,13 +7,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from hashlib import sha256
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError
 from pathlib import PurePosixPath
 
 import numpy as np
 import pyarrow as pa
 
-from batchscore import __version__, infer, ingest, model, postprocess, sources, transit
+from batchscore import __version__, infer, ingest, machine, model, postprocess, sources, transit
 from batchscore.blocks import ARROW_TYPES, hold_off_pandas
 from batchscore.compiled import find_compiled
 from batchscore.config import RunConfig, deciding_keys
@@ -301,6 +301,6 @@ def _read_drift_reference(config: RunConfig, schema: FeatureSchema) -> Reference
 
 def _version(package: str) -> str:
     try:
-        return version(package)
+        return machine.installed_version(package)
     except PackageNotFoundError:
         return "absent"

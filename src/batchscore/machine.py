@@ -9,7 +9,7 @@ import resource
 import socket
 import sys
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +62,22 @@ def library_versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for name in sorted(LIBRARIES):
         with suppress(PackageNotFoundError):
-            found[name] = version(name)
+            found[name] = installed_version(name)
     return found
+
+
+def installed_version(package: str) -> str:
+    """Return the version of an installed package, as `importlib.metadata.version` does.
+
+    Only the one line is read: parsing what else a package says of itself, as an e-mail, takes half a millisecond each.
+
+    Raises:
+        PackageNotFoundError: When it is not installed.
+    """
+    found = distribution(package)
+    head = (found.read_text("METADATA") or "").partition("\n\n")[0]
+    lines = (line for line in head.splitlines() if line.startswith("Version:"))
+    return next((line.removeprefix("Version:").strip() for line in lines), None) or found.version
 
 
 def hardware() -> dict[str, Any]:
