@@ -18,7 +18,7 @@ from small_world import CONFIG, DAY, MODEL, OUTPUTS, SNAPSHOT, World, write_snap
 from batchscore import parts
 
 SPY = """
-import atexit, gc, json, os, sys
+import gc, json, os, sys
 from collections import Counter
 opened, synced = Counter(), Counter()
 collected = []
@@ -33,7 +33,11 @@ def fsync(descriptor):
     synced["fsync"] += 1
     real(descriptor)
 os.fsync = fsync
-atexit.register(lambda: print("COSTS " + json.dumps([opened, collected[0], synced["fsync"]]), file=sys.stderr))
+leave = os._exit
+def tell_and_leave(code):
+    print("COSTS " + json.dumps([opened, collected[0], synced["fsync"]]), file=sys.stderr, flush=True)
+    leave(code)
+os._exit = tell_and_leave
 """
 FEW = 100
 """Collections before the first part is stored: those of the interpreter's own start, and of the scoring."""

@@ -128,8 +128,11 @@ def test_rows_stand_in_quarantine_and_passthrough_only(world):
 def test_help_loads_nothing_of_the_data_stack(argv):
     """Told by the modules that are loaded, and not by the clock."""
     code = (
-        "import atexit, sys; sys.argv = ['batchscore', *sys.argv[1:]]\n"
-        f"atexit.register(lambda: print('LOADED', sorted(set({STACK!r}) & set(sys.modules)), file=sys.stderr))\n"
+        "import os, sys; sys.argv = ['batchscore', *sys.argv[1:]]; leave = os._exit\n"
+        "def tell_and_leave(code):\n"
+        f"    print('LOADED', sorted(set({STACK!r}) & set(sys.modules)), file=sys.stderr, flush=True)\n"
+        "    leave(code)\n"
+        "os._exit = tell_and_leave\n"
         "from batchscore.cli import main; main()"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}

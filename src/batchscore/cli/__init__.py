@@ -6,6 +6,7 @@ Nothing of the data stack is imported before a command needs it.
 from __future__ import annotations
 
 import _thread
+import atexit
 import gc
 import json
 import os
@@ -35,6 +36,8 @@ __all__ = ["app", "artifacts", "main", "proofs", "runs"]
 def main() -> None:
     """Run the command line and exit with its code."""
     streams.guard()
+    ended: list[int] = []
+    atexit.register(_end_at_once, ended)  # the first that is registered, so the last that is called
     _one_thread_per_library()
     os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # no plugin of this machine changes how a config is read
     _leave_out_others(sys.argv[1:])
@@ -52,7 +55,20 @@ def main() -> None:
     # The answer is given: what ends now has nothing left to interrupt.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ended.append(code or 0)
     sys.exit(code)
+
+
+def _end_at_once(ended: Sequence[int]) -> None:
+    """Leave without taking the interpreter apart, which frees for 20 ms what is gone anyway.
+
+    Threads have been waited for by now, and what libraries do at the end is done.
+    """
+    if ended:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):
+                stream.flush()
+        os._exit(ended[0])
 
 
 def _usage(error: typer.TyperException) -> BatchscoreError:
