@@ -20,7 +20,8 @@ from batchscore import parts
 SPY = """
 import gc, json, os, sys
 from collections import Counter
-opened, synced = Counter(), Counter()
+import typer.main
+opened, synced, built = Counter(), Counter(), []
 collected = []
 def note(event, args):
     if event == "open" and isinstance(args[0], str):
@@ -33,9 +34,12 @@ def fsync(descriptor):
     synced["fsync"] += 1
     real(descriptor)
 os.fsync = fsync
+build = typer.main.get_command_from_info
+typer.main.get_command_from_info = lambda *given, **more: built.append(1) or build(*given, **more)
 leave = os._exit
 def tell_and_leave(code):
-    print("COSTS " + json.dumps([opened, collected[0], synced["fsync"]]), file=sys.stderr, flush=True)
+    looked = sys.modules["pydantic.plugin._loader"]._plugins is not None
+    print("COSTS " + json.dumps([opened, collected[0], synced["fsync"], len(built), looked]), file=sys.stderr, flush=True)
     leave(code)
 os._exit = tell_and_leave
 """
@@ -53,6 +57,11 @@ for _ in range(50):
     del several
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
 """
+ALL_AT_START = """
+import batchscore.cli
+batchscore.cli._leave_out_others = lambda argv: None
+os.getenv = lambda name, default=None: default
+"""
 HASHED_TWICE = """
 from batchscore.ingest import reading
 class Twice(reading.PartitionReader):
@@ -67,15 +76,16 @@ job.PartitionReader = Twice
 
 
 class Costs:
-    """What one run in a fresh interpreter opened and synced, and how often garbage was looked for before a part was."""
+    """What one run in a fresh interpreter opened, synced and built, and how often garbage was looked for before a part was."""
 
     def __init__(self, world: World, *more: str, twin: str = "") -> None:
         command = [sys.executable, "-c", SPY + twin + MAIN, "run", "--config", CONFIG, "--date", DAY, *more]
         environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
         done = subprocess.run(command, cwd=world.root, env=environment, capture_output=True, text=True, check=True)
         line = next(each for each in done.stderr.splitlines() if each.startswith("COSTS "))
-        opened, (self.collections, self.collects), self.syncs = json.loads(line.removeprefix("COSTS "))
+        opened, (self.collections, self.collects), *rest = json.loads(line.removeprefix("COSTS "))
         self.opened = Counter(opened)
+        self.syncs, self.built, self.looks_for_plugins = rest
 
     def of_snapshot(self) -> dict[str, int]:
         """Return how often each file of the snapshot was opened."""
@@ -113,6 +123,23 @@ def test_nothing_is_collected_while_the_run_starts(world):
 def test_twin_that_collects_is_seen(world):
     """With the collector running from the start there are hundreds of collections: the count above can fail."""
     assert Costs(small_files(world, 3), twin="gc.disable = lambda: None\n").collections > FEW
+
+
+@pytest.mark.timeout(300)
+def test_one_command_is_built_and_no_plugin_is_looked_for(world):
+    """Of all commands the one that is asked for is built, and pydantic asks no installed package for plugins."""
+    costs = Costs(small_files(world, 1))
+
+    assert (costs.built, costs.looks_for_plugins) == (1, False)
+
+
+@pytest.mark.timeout(300)
+def test_twin_that_builds_all_at_the_start_is_seen(world):
+    """All commands are built and plugins are looked for: the test above can fail."""
+    costs = Costs(small_files(world, 1), twin=ALL_AT_START)
+
+    assert costs.built > 15
+    assert costs.looks_for_plugins
 
 
 @pytest.mark.timeout(300)

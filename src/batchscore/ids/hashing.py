@@ -102,7 +102,7 @@ def find_bad_ids(column: pa.Array | pa.ChunkedArray, hashes: IdHashes | None = N
     nulls = _null_rows(column)
     hashed = hash_ids(column) if hashes is None else hashes
     low, order = hashed.low, hashed.sorted
-    repeated = np.unique(order[1:][order[1:] == order[:-1]])
+    repeated = order[1:][order[1:] == order[:-1]]
     if not len(repeated):
         return BadIds(nulls=nulls, duplicates=np.empty(0, np.int64), first=np.empty(0, np.int64))
     suspects = np.setdiff1d(np.flatnonzero(np.isin(low, repeated)), nulls)

@@ -149,7 +149,7 @@ def _repeated(taken: Sequence[tuple[int, Hashes]]) -> Iterator[Candidate]:
     hashes = np.concatenate([values for _, values in taken])
     owners = np.repeat([index for index, _ in taken], [len(values) for _, values in taken])
     ordered = np.sort(hashes)
-    values = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    values = ordered[1:][ordered[1:] == ordered[:-1]]
     if not len(values):
         return
     among = np.isin(hashes, values)

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 
 from batchscore.blocks import ARROW_TYPES, frame
 from batchscore.kernel.columns import Codes, Filler, Gathered, Numbers, Step, Steps
+from batchscore.profile import buffers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -197,7 +198,7 @@ class _Run:
             return Numbers(array, self.steps)
         codes, dictionary = coded(array)
         used = codes.used()
-        values = dictionary.take(pa.array(used, mask=used == codes.size))
+        values = dictionary.take(buffers.column(used, null=used == codes.size))
         answers, places = first.coded.look_up(first.place[0], values)
         own = first.place[1]
         table = answers[places, own : own + len(self.columns)]

@@ -13,6 +13,7 @@ from batchscore.errors import ConfigError
 from batchscore.postprocess.calibration import Curve, load_curve
 from batchscore.postprocess.check import check_options, columns_used, is_probability, rule_types
 from batchscore.postprocess.options import CalibrationOptions, PostprocessOptions, SegmentOptions
+from batchscore.profile.buffers import column
 from batchscore.rules import CompiledRules, Outcome, Rows, RuleTest, compile_rules, tell_rules
 from batchscore.rules.tables import Read
 
@@ -109,10 +110,10 @@ class Decider:
             counts |= outcome.counts
         flagged = 0
         if raw is not None and prediction is not None:
-            columns |= {"raw_prediction": pa.array(raw)} if self._keeps_raw else {}
-            columns["prediction"] = pa.array(prediction)
+            columns |= {"raw_prediction": column(raw)} if self._keeps_raw else {}
+            columns["prediction"] = column(prediction)
             if len(self.model.score_names) > 1:
-                columns |= {name: pa.array(scores[:, at]) for at, name in enumerate(self.model.score_names)}
+                columns |= {name: column(scores[:, at]) for at, name in enumerate(self.model.score_names)}
             flagged = self._flag(columns, counts, prediction, outcome, table)
         columns |= {} if outcome is None else outcome.columns
         return Decisions(columns=columns, flagged_rows=flagged, counts=counts)
@@ -162,8 +163,8 @@ class Decider:
         n_rows: int,
     ) -> Rows:
         seen = {name: table.column(name) for name in columns_used(self.options)} | dict(columns)
-        if raw is not None:
-            seen |= {"raw_prediction": pa.array(raw), "prediction": pa.array(prediction)}
+        if raw is not None and prediction is not None:
+            seen |= {"raw_prediction": column(raw), "prediction": column(prediction)}
         return Rows(seen, n_rows)
 
     def _ruled(
@@ -193,10 +194,10 @@ class Decider:
         flags = prediction >= thresholds
         if outcome is not None and outcome.flag is not None:
             flags = np.where(outcome.flag < 0, flags, outcome.flag > 0)
-        columns[self.options.flag] = pa.array(flags)
+        columns[self.options.flag] = column(flags)
         if self.options.review_band is not None:
             review = ~flags & (prediction < thresholds) & (prediction >= thresholds - self.options.review_band)
-            columns[self.options.review] = pa.array(review)
+            columns[self.options.review] = column(review)
             counts["review"] = int(review.sum())
         return int(flags.sum())
 

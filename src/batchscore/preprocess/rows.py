@@ -6,7 +6,7 @@ Everything is cheap while nothing is wrong: null counts, minima and maxima, dict
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Literal, TypeAlias, get_args
@@ -51,7 +51,7 @@ class RowCheck:
     @property
     def bad_rows(self) -> Rows:
         """The numbers of the bad rows, ascending, each once."""
-        return np.unique(np.concatenate([np.empty(0, np.int64), *(finding.rows for finding in self.findings)]))
+        return _distinct(finding.rows for finding in self.findings)
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -69,8 +69,13 @@ class RowCheck:
         return mask
 
     def _rows_of(self, reason: str) -> Rows:
-        found = (finding.rows for finding in self.findings if finding.reason == reason)
-        return np.unique(np.concatenate([np.empty(0, np.int64), *found]))
+        return _distinct(finding.rows for finding in self.findings if finding.reason == reason)
+
+
+def _distinct(found: Iterable[Rows]) -> Rows:
+    """Return row numbers, ascending, each once; without any, `np.unique` need not import `numpy.ma`, 8 ms."""
+    parts = list(found)
+    return np.unique(np.concatenate(parts)) if parts else np.empty(0, np.int64)
 
 
 def check_rows(table: pa.Table | pa.RecordBatch, schema: FeatureSchema, *, first_row: int = 0) -> RowCheck:

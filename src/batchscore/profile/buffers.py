@@ -35,6 +35,17 @@ def texts(values: Iterable[str]) -> pa.LargeStringArray:
     return pa.Array.from_buffers(pa.large_string(), len(encoded), buffers)
 
 
+def column(values: NDArray[Any], *, null: NDArray[np.bool_] | None = None) -> pa.Array:
+    """Return numbers or booleans as an Arrow array, with nulls where `null` holds.
+
+    `pa.array` does the same, and imports `numpy.ma`, 8 ms, to know a masked array when it is given one.
+    """
+    is_bool = values.dtype == np.bool_
+    content = np.packbits(values, bitorder="little") if is_bool else np.ascontiguousarray(values)
+    valid = None if null is None else pa.py_buffer(np.packbits(~null, bitorder="little"))
+    return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [valid, pa.py_buffer(content)])
+
+
 def taken(column: pa.Array, places: NDArray[np.int64]) -> pa.Array:
     """Return the values at `places`."""
     content = np.ascontiguousarray(places, dtype=np.int64)
