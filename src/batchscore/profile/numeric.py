@@ -7,6 +7,7 @@ within 1.6 % of every value in it.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import reduce
@@ -151,7 +152,8 @@ _PLAIN = (*_COUNTS, "integer", "minimum", "maximum", "floor")
 
 def edge(key: int) -> float:
     """Return the lower edge of the bin `key`, which is not negative; the last one has none above but infinity."""
-    return float(np.array([key << kernel.SHIFT], dtype=np.int64).view(np.float64)[0])
+    made: float = struct.unpack("<d", struct.pack("<q", key << kernel.SHIFT))[0]
+    return made
 
 
 def profile_scores(scores: Floats, *, probability: bool) -> NumericProfile:
