@@ -13,7 +13,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCES = ("kernel.c", "columns.h", "ids.h", "moments.h", "tile.h", "variant.h")
+SOURCES = ("kernel.c", "columns.h", "ids.h", "moments.h", "thrift.h", "tile.h", "variant.h")
 # No contraction: each product and each sum is rounded by itself, as in the libraries whose bits are matched.
 FLAGS = ("-O3", "-ffp-contract=off", "-fPIC", "-shared", "-fvisibility=default", "-g0", "-s", "-Wno-psabi")
 

@@ -20,11 +20,21 @@ from hypothesis import strategies as st
 
 from batchscore import ingest, plan
 from batchscore.errors import BatchscoreError, ConfigError, ContractError, SnapshotCorrupt, SnapshotMissing
+from batchscore.kernel import library as shared
 from batchscore.strict import parse_section
 
 DAY = date(2013, 2, 8)
 COLUMNS = ("id", "kind", "x")
 CAP = 2 * 1024**3
+
+
+@pytest.fixture(params=["compiled", "python"])
+def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read footers and page headers in the compiled kernel, and in Python as where there is none."""
+    if request.param == "python":
+        monkeypatch.setattr(shared, "_load", lambda: (None, "it is not wanted here"))
+    else:
+        request.getfixturevalue("needs_kernel")
 
 
 def rows(count: int, start: int = 0) -> pa.Table:
@@ -207,6 +217,7 @@ def test_ready_file_beside_a_file_is_no_data(tmp_path: Path) -> None:
     assert len(ingest.list_snapshot(str(tmp_path / "day"), COLUMNS, ready=inside)) == 1
 
 
+@pytest.mark.usefixtures("both_ways")
 def test_lists_footers(tmp_path: Path) -> None:
     """A footer gives rows, types in our words, its digest, and at least the real decoded bytes."""
     path = write(tmp_path / "a.parquet", rows(250))
@@ -268,6 +279,7 @@ def test_empty_is_12_unless_allowed(tmp_path: Path) -> None:
     assert read(tmp_path).num_rows == 5
 
 
+@pytest.mark.usefixtures("both_ways")
 def test_reads_across_files_by_name(tmp_path: Path) -> None:
     """Small files share a batch; columns come in the asked order; text has one layout; rows keep their order."""
     table = rows(90)
@@ -324,6 +336,7 @@ def test_a_dotted_name_is_its_own_column(tmp_path: Path) -> None:
     assert batch.to_pydict() == table.select(["s", "a"]).to_pydict()
 
 
+@pytest.mark.usefixtures("both_ways")
 def test_ranges_are_what_was_read(tmp_path: Path) -> None:
     """Only needed bytes are read and hashed; a file that is needed nearly whole is hashed whole."""
     wide = rows(400).append_column("big", pa.array([os.urandom(2_000) for _ in range(400)]))
@@ -410,6 +423,7 @@ def test_a_rewrite_during_the_read_is_13(
         list(ingest.PartitionReader(partition, COLUMNS, max_bytes=CAP).batches())
 
 
+@pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize(
     ("content", "fact"),
     [
@@ -433,6 +447,7 @@ def test_what_is_no_parquet_is_13(tmp_path: Path, content: bytes, fact: str) -> 
     assert caught.value.context["path"] == f"{tmp_path}/b.parquet"
 
 
+@pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize("field", [0x29, 0x49])
 def test_a_footer_of_millions_of_elements_is_13(tmp_path: Path, field: int) -> None:
     """A footer that would unfold to gigabytes is refused before it does, be it by its columns or its row groups."""
@@ -555,6 +570,7 @@ def _sweep(tmp_path: Path, *, checksums: bool, count: int = 300) -> list[tuple[s
     return outcomes
 
 
+@pytest.mark.usefixtures("both_ways")
 def test_mutants_never_succeed_silently(tmp_path: Path) -> None:
     """Of hundreds of damaged files none gives other rows against the plan's listing, and each error names the file."""
     outcomes = _sweep(tmp_path, checksums=True)
@@ -566,6 +582,7 @@ def test_mutants_never_succeed_silently(tmp_path: Path) -> None:
     assert sum(outcome.endswith("13") for _, outcome in outcomes) > 220
 
 
+@pytest.mark.usefixtures("both_ways")
 def test_twin_without_checksums_is_fooled(tmp_path: Path) -> None:
     """The twin: without page checksums the same flips give other rows and nobody notices, but it is on record."""
     outcomes = _sweep(tmp_path, checksums=False, count=120)

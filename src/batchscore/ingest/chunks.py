@@ -1,11 +1,11 @@
 """The column chunks that a footer declares, read without pyarrow: see `thrift` for the reason.
 
+The compiled kernel reads those that are in order, and gives up on the others; what counts is what is said here.
 https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift names the fields' numbers.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from typing import NamedTuple
 
 from batchscore.ingest.thrift import (
@@ -19,6 +19,7 @@ from batchscore.ingest.thrift import (
     read_struct,
     skip_value,
 )
+from batchscore.kernel import footer_numbers
 
 MAX_COLUMNS = 20_000
 """The most schema elements of a file: a parsed element takes many times its bytes."""
@@ -26,10 +27,6 @@ MAX_CHUNKS = 400_000
 """The most column chunks of a file, for the same reason."""
 BYTE_ARRAY = 6
 """The physical type of text and of bytes of any length."""
-
-_BEGINNINGS: deque[tuple[bytes, int, int]] = deque(maxlen=4)
-"""The bytes up to the end of the schema, the last field's number, and the leaf columns, of the last different ones."""
-_LONGEST_BEGINNING = 64 * 1024
 
 _BITS = {0: 1, 1: 32, 2: 64, 3: 96, 4: 32, 5: 64}
 _OFFSET_BITS = 32
@@ -82,10 +79,15 @@ def read_groups(footer: bytes, *, data_end: int) -> tuple[Group, ...]:
     Raises:
         ValueError: When the bytes are no footer, or declare chunks that can not be.
     """
+    found = footer_numbers(footer, data_end=data_end, most_columns=MAX_COLUMNS, most_chunks=MAX_CHUNKS)
+    if found is None:
+        return _read_groups(footer, data_end)
+    return tuple(Group(rows=rows, chunks=tuple(map(Chunk._make, chunks))) for rows, chunks in found)
+
+
+def _read_groups(footer: bytes, data_end: int) -> tuple[Group, ...]:
     groups: list[Group] = []
-    # The files of a snapshot begin their footers alike: what a beginning says is a function of its bytes alone.
-    known = next((each for each in tuple(_BEGINNINGS) if footer.startswith(each[0])), (b"", 0, 0))
-    position, key, leaves = len(known[0]), *known[1:]
+    position = key = leaves = 0
     while True:
         key, kind, position = read_field(footer, position, key)
         if not kind:
@@ -97,8 +99,6 @@ def read_groups(footer: bytes, *, data_end: int) -> tuple[Group, ...]:
             for _ in range(count):
                 element, position = read_struct(footer, position, _ELEMENT)
                 leaves += not element.get(_CHILDREN)
-            if position <= _LONGEST_BEGINNING:
-                _BEGINNINGS.append((footer[:position], key, leaves))
         elif kind == LIST and key == _ROW_GROUPS:
             count, position = _list_of_structs(footer, position)
             if count * leaves > MAX_CHUNKS:

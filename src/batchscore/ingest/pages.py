@@ -1,7 +1,8 @@
 """Page headers of a parquet column chunk: what its pages will decode to, known before one is decompressed.
 
 The footer of a hostile or broken file may declare little and its pages much. This walks the page headers and
-decodes nothing; https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift names the fields.
+decodes nothing; the compiled kernel walks over those that are in order, and gives up on the others.
+https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift names the fields.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from batchscore.ingest.thrift import Wanted, number, read_struct
+from batchscore.kernel import page_numbers
 
 _DATA_PAGE, _DICTIONARY_PAGE, _DATA_PAGE_V2 = 0, 2, 3
 _HEADER_OF = {_DATA_PAGE: 5, _DICTIONARY_PAGE: 7, _DATA_PAGE_V2: 8}
@@ -42,7 +44,7 @@ class PageSizes:
     """Whether each page carries a checksum."""
 
 
-def page_sizes(chunk: memoryview, *, codec: int | None = None) -> PageSizes:
+def page_sizes(chunk: pa.Buffer, *, codec: int | None = None) -> PageSizes:
     """Walk the page headers of one column chunk.
 
     Args:
@@ -52,6 +54,22 @@ def page_sizes(chunk: memoryview, *, codec: int | None = None) -> PageSizes:
     Raises:
         ValueError: When the bytes are not a sequence of pages.
     """
+    found = page_numbers(chunk)
+    if found is None:
+        return _page_sizes(memoryview(chunk).cast("B"), codec)
+    longest = 0
+    if found.dictionary >= 0:
+        content = chunk.slice(found.dictionary, found.dictionary_length)
+        longest = _longest_of(content, found.dictionary_size, codec)
+    return PageSizes(
+        values=found.values,
+        uncompressed_bytes=found.uncompressed,
+        longest_coded=longest,
+        all_have_checksums=bool(found.checksums),
+    )
+
+
+def _page_sizes(chunk: memoryview, codec: int | None) -> PageSizes:
     position = values = uncompressed = longest = 0
     checksums = True
     while position < len(chunk):
@@ -66,7 +84,7 @@ def page_sizes(chunk: memoryview, *, codec: int | None = None) -> PageSizes:
         count = number(inner, 1) if isinstance(inner, dict) else 0
         if kind == _DICTIONARY_PAGE:
             content = chunk[position - length : position]
-            longest = max(longest, size if codec is None else _longest_text(content, size, codec))
+            longest = max(longest, _longest_of(content, size, codec))
         else:
             values += max(count, 0)
     return PageSizes(
@@ -74,9 +92,9 @@ def page_sizes(chunk: memoryview, *, codec: int | None = None) -> PageSizes:
     )
 
 
-def _longest_text(page: memoryview, size: int, codec: int) -> int:
+def _longest_of(page: pa.Buffer | memoryview, size: int, codec: int | None) -> int:
     """Return the length of the longest text of a dictionary page: each has four bytes of length before it."""
-    if codec not in _CODECS or size > _LOOKED_INTO:
+    if codec is None or codec not in _CODECS or size > _LOOKED_INTO:
         return size
     name = _CODECS[codec]
     try:

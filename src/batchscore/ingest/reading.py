@@ -229,12 +229,13 @@ class PartitionReader:
         )
 
     def _page_sizes(self, loaded: _Loaded) -> dict[int, list[PageSizes]]:
-        path, view = loaded.fragment.path, memoryview(loaded.buffer).cast("B")
+        path, buffer = loaded.fragment.path, loaded.buffer
         sizes: dict[int, list[PageSizes]] = {}
         try:
             for leaf, chunk in loaded.chunks:
                 codec = chunk.codec if leaf in loaded.texts else None
-                sizes.setdefault(leaf, []).append(page_sizes(view[chunk.start : chunk.stop], codec=codec))
+                content = buffer.slice(chunk.start, chunk.stop - chunk.start)
+                sizes.setdefault(leaf, []).append(page_sizes(content, codec=codec))
         except ValueError as error:
             raise corrupt(path, f"the headers of its pages are damaged: {parser_fact(error)}") from None
         pages = [each for chunks in sizes.values() for each in chunks]

@@ -1,4 +1,4 @@
-"""The loops that numpy is too slow for, compiled from `kernel.c` where the install had a C compiler.
+"""The loops that numpy and Python are too slow for, compiled from `kernel.c` where the install had a C compiler.
 
 Everything here gives the same bits with the compiled library and without it; `compiled` says which of them runs.
 """
@@ -8,6 +8,7 @@ from batchscore.kernel.ids import hash_numbers, hash_texts
 from batchscore.kernel.library import compiled, without
 from batchscore.kernel.moments import SHIFT, SIGN_KEY, CompiledTally, Counted
 from batchscore.kernel.sigmoid import sigmoid
+from batchscore.kernel.thrift import footer_numbers, page_numbers
 
 __all__ = [
     "SHIFT",
@@ -16,8 +17,10 @@ __all__ = [
     "Counted",
     "Forest",
     "compiled",
+    "footer_numbers",
     "hash_numbers",
     "hash_texts",
+    "page_numbers",
     "sigmoid",
     "without",
 ]

@@ -1,5 +1,6 @@
 /* What is too slow in numpy, bit for bit as scikit-learn and scipy do it: the sigmoid, ensembles of trees, the columns
-   of a matrix, the profile of a column, and hashes of ids.
+   of a matrix, the profile of a column, and hashes of ids. And what is too slow in Python: parquet's footers and page
+   headers.
 
    Compiled without contraction and without fast-math, so that each sum is rounded where the source says so. The layout
    of an ensemble is made by kernel/packing.py; no pointer is kept, nothing is global, every thread may call. */
@@ -114,6 +115,7 @@ static int32_t widest(void) {
 }
 
 #include "columns.h"
+#include "thrift.h"
 
 static struct variant choose(int32_t most) {
     const int32_t found = widest(), it = most < found ? most : found;

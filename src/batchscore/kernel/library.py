@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 
-SOURCES = ("kernel.c", "columns.h", "ids.h", "moments.h", "tile.h", "variant.h")
+SOURCES = ("kernel.c", "columns.h", "ids.h", "moments.h", "thrift.h", "tile.h", "variant.h")
 """The library's sources."""
 NAME = "kernel.so"
 """The library's file, beside its sources."""
@@ -44,6 +44,15 @@ class Profile(ctypes.Structure):
         ),
         *((name, ctypes.c_double) for name in ("minimum", "maximum")),
         ("places", ctypes.c_uint16 * 4096),
+    )
+
+
+class Pages(ctypes.Structure):
+    """`struct pages` of thrift.h, field by field."""
+
+    _fields_ = (
+        *((name, _long) for name in ("values", "uncompressed", "checksums")),
+        *((name, _long) for name in ("dictionary", "dictionary_length", "dictionary_size")),
     )
 
 
@@ -112,4 +121,8 @@ def opened(folder: Path) -> tuple[ctypes.CDLL | None, str]:
     loaded.batchscore_hash_texts.restype = _int
     loaded.batchscore_hash_numbers.argtypes = (_pointer, _long, _pointer, _pointer)
     loaded.batchscore_hash_numbers.restype = None
+    loaded.batchscore_footer.argtypes = (ctypes.c_char_p, *(_long,) * 4, _pointer, _pointer, ctypes.POINTER(_long))
+    loaded.batchscore_footer.restype = _long
+    loaded.batchscore_pages.argtypes = (_pointer, _long, ctypes.POINTER(Pages))
+    loaded.batchscore_pages.restype = _int
     return loaded, ""

@@ -1,0 +1,179 @@
+"""Footers and page headers read by the compiled kernel are those that Python reads, or it gives up; it never guesses."""
+
+from __future__ import annotations
+
+import io
+from functools import cache
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from batchscore import kernel
+from batchscore.ingest import chunks, pages
+from batchscore.ingest.chunks import Chunk, Group
+
+pytestmark = pytest.mark.usefixtures("needs_kernel")
+
+WRITERS: tuple[dict[str, object], ...] = (
+    {"write_page_checksum": True},
+    {"compression": "zstd", "use_dictionary": False, "data_page_size": 500, "write_page_index": True},
+    {"compression": "none", "data_page_version": "2.0", "store_schema": False, "write_statistics": False},
+    {"version": "1.0", "sorting_columns": [pq.SortingColumn(0)], "use_deprecated_int96_timestamps": True},
+)
+Found = tuple[Group, ...] | pages.PageSizes | None
+
+
+@cache
+def file(writer: int) -> bytes:
+    """Write a file with text, numbers, times, nulls, lists and structs in three row groups."""
+    rows = range(250)
+    table = pa.table(
+        {
+            "id": [f"C-{row:09d}" for row in rows],
+            "number": [None if row % 9 == 0 else row / 7 for row in rows],
+            "flag": [row % 3 == 0 for row in rows],
+            "time": pa.array(rows, pa.timestamp("us")),
+            "list": [[row] * (row % 4) for row in rows],
+            "pair": [{"a": row, "b": str(row)} for row in rows],
+        }
+    )
+    sink = io.BytesIO()
+    pq.write_table(table, sink, row_group_size=100, **WRITERS[writer])
+    return sink.getvalue()
+
+
+def footer(writer: int) -> tuple[bytes, int]:
+    """Give a file's footer, and where it begins."""
+    data = file(writer)
+    start = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    return data[start:-8], start
+
+
+def compiled_groups(data: bytes, end: int) -> Found:
+    """Read a footer in the kernel alone; None when it gives up."""
+    limits = {"most_columns": chunks.MAX_COLUMNS, "most_chunks": chunks.MAX_CHUNKS}
+    found = kernel.footer_numbers(data, data_end=end, **limits)
+    return found and tuple(Group(rows, tuple(Chunk(*each) for each in chunks)) for rows, chunks in found)
+
+
+def groups(data: bytes, end: int) -> Found:
+    """Read a footer in Python alone; None when it is no footer."""
+    with kernel.without():
+        try:
+            return chunks.read_groups(data, data_end=end)
+        except ValueError:
+            return None
+
+
+def sizes(data: bytes) -> Found:
+    """Read page headers in Python alone; None when they are none."""
+    with kernel.without():
+        try:
+            return pages.page_sizes(pa.py_buffer(data))
+        except ValueError:
+            return None
+
+
+def compiled_sizes(data: bytes) -> Found:
+    """Read page headers in the kernel alone; None when it gives up."""
+    buffer = pa.py_buffer(data)
+    return pages.page_sizes(buffer) if kernel.page_numbers(buffer) else None
+
+
+def check_footer(data: bytes, end: int) -> bool:
+    """See that both ways agree; return whether the kernel gave up."""
+    found = compiled_groups(data, end)
+
+    assert found is None or found == groups(data, end)
+    return found is None
+
+
+def check_pages(data: bytes) -> bool:
+    """See that both ways agree; return whether the kernel gave up."""
+    found = compiled_sizes(data)
+
+    assert found is None or found == sizes(data)
+    return found is None
+
+
+def some_chunks(writer: int) -> list[bytes]:
+    """Give the bytes of the column chunks of a file's first row group."""
+    data, start = footer(writer)
+    return [file(writer)[chunk.start : chunk.stop] for chunk in chunks.read_groups(data, data_end=start)[0].chunks]
+
+
+@st.composite
+def damages(draw: st.DrawFn, good: bytes) -> bytes:
+    """Change, take out, put in or cut some bytes."""
+    data = bytearray(good)
+    for _ in range(draw(st.integers(1, 3))):
+        at = draw(st.integers(0, max(len(data) - 1, 0)))
+        until = at + draw(st.integers(0, 6))
+        put = draw(st.one_of(st.binary(max_size=6), st.sampled_from([b"\xff" * 8, b"\x80" * 9, b"\x1c" * 9, b"\xfc"])))
+        data[at:until] = put
+    return bytes(data[: draw(st.integers(0, len(data)))] if draw(st.integers(0, 9)) == 0 else data)
+
+
+@pytest.mark.parametrize("writer", range(len(WRITERS)))
+def test_whole_files_are_read_by_the_kernel(writer: int) -> None:
+    """It gives up on nothing that is in order, and finds what Python finds."""
+    data, start = footer(writer)
+    found = compiled_groups(data, start)
+
+    assert found == groups(data, start)
+    assert [group.rows for group in found] == [100, 100, 50]
+    for chunk in some_chunks(writer):
+        assert compiled_sizes(chunk) == sizes(chunk) is not None
+
+
+@pytest.mark.parametrize("writer", range(len(WRITERS)))
+def test_every_cut_and_every_bit_is_the_same(writer: int) -> None:
+    """A footer cut anywhere is given up; one of which any bit is flipped reads as Python reads it, or is given up."""
+    data, start = footer(writer)
+    flips = (data[:at] + bytes([data[at] ^ 1 << at % 8]) + data[at + 1 :] for at in range(len(data)))
+
+    assert all(check_footer(data[:length], start) for length in range(len(data)))
+    assert 0 < sum(check_footer(damaged, start) for damaged in flips) < len(data)
+
+
+@pytest.mark.parametrize("writer", range(len(WRITERS)))
+@settings(max_examples=1_000)
+@given(data=st.data())
+def test_damaged_footers_are_the_same(writer: int, data: st.DataObject) -> None:
+    """Whatever is done to a footer, both ways agree or the kernel gives up."""
+    good, start = footer(writer)
+    check_footer(data.draw(damages(good)), data.draw(st.sampled_from([start, start - 1, 2**62, 0])))
+
+
+@pytest.mark.parametrize("writer", range(len(WRITERS)))
+@settings(max_examples=1_000)
+@given(data=st.data())
+def test_damaged_pages_are_the_same(writer: int, data: st.DataObject) -> None:
+    """Whatever is done to a column chunk, both ways agree or the kernel gives up."""
+    check_pages(data.draw(damages(data.draw(st.sampled_from(some_chunks(writer))))))
+
+
+@settings(max_examples=1_000)
+@given(st.binary(max_size=80))
+def test_any_bytes_are_the_same(data: bytes) -> None:
+    """Bytes that are nothing at all are given up, or read as Python reads them."""
+    check_footer(data, len(data))
+    check_pages(data)
+
+
+def test_a_limit_is_pythons_to_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there are more columns or chunks than allowed, the kernel gives up and Python says so."""
+    data, start = footer(0)
+    monkeypatch.setattr(chunks, "MAX_COLUMNS", 10)
+    with pytest.raises(ValueError, match="it declares 11 columns, above 10"):
+        chunks.read_groups(data, data_end=start)
+    monkeypatch.setattr(chunks, "MAX_COLUMNS", 11)
+    monkeypatch.setattr(chunks, "MAX_CHUNKS", 20)
+    with pytest.raises(ValueError, match="it declares 3 row groups of 7 columns, above 20"):
+        chunks.read_groups(data, data_end=start)
+    monkeypatch.setattr(chunks, "MAX_CHUNKS", 21)
+
+    assert compiled_groups(data, start) == groups(data, start) is not None
