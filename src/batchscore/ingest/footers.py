@@ -71,6 +71,8 @@ class ParsedFooter:
     """The Arrow schema, one field per column, nested ones included."""
     groups: tuple[Group, ...]
     """The row groups and their column chunks."""
+    columns: tuple[Column, ...]
+    """The schema in our words."""
     leaves: tuple[tuple[int, ...], ...]
     """For each field of the schema, the indices of its leaf columns."""
 
@@ -269,7 +271,7 @@ def _footer(stat: sources.Stat, columns: Sequence[str] | None) -> Footer:
         object_version=stat.version,
         row_groups=tuple(_row_group(group, leaves) for group in parsed.groups),
     )
-    return Footer(file=file, columns=_columns(parsed.schema), stat=stat)
+    return Footer(file=file, columns=parsed.columns, stat=stat)
 
 
 def _row_group(group: Group, leaves: Sequence[int]) -> RowGroup:
@@ -308,7 +310,7 @@ def _parse_anew(path: str, size: int, footer: bytes) -> ParsedFooter:
         with _ONE_AT_A_TIME if len(footer) > _LARGE else nullcontext():
             reader = pq.ParquetFile(pa.BufferReader(_MAGIC + footer), pre_buffer=False)
             metadata, schema = reader.metadata, reader.schema_arrow.remove_metadata()
-        leaves = _leaves(schema)
+        columns, leaves = _shape(schema)
     except PARSER_ERRORS as error:
         raise corrupt(path, f"its footer can not be parsed: {parser_fact(error)}") from None
     rows = sum(group.rows for group in groups)
@@ -322,6 +324,7 @@ def _parse_anew(path: str, size: int, footer: bytes) -> ParsedFooter:
         metadata=metadata,
         schema=schema,
         groups=groups,
+        columns=columns,
         leaves=leaves,
     )
 
@@ -332,15 +335,11 @@ _kept_large = lru_cache(maxsize=2)(_parse_anew)
 
 # The files of a snapshot have one schema, or few: what follows from it is made once, and they all share it.
 @lru_cache(maxsize=64)
-def _columns(schema: pa.Schema) -> tuple[Column, ...]:
-    return tuple(Column(name=field.name, dtype=dtype_word(field.type)) for field in schema)
-
-
-@lru_cache(maxsize=64)
-def _leaves(schema: pa.Schema) -> tuple[tuple[int, ...], ...]:
-    """Return, for each field, the indices of its leaf columns."""
+def _shape(schema: pa.Schema) -> tuple[tuple[Column, ...], tuple[tuple[int, ...], ...]]:
+    """Return a schema's columns in our words, and for each field the indices of its leaf columns."""
+    columns = tuple(Column(name=field.name, dtype=dtype_word(field.type)) for field in schema)
     stops = list(accumulate(_leaf_count(field.type) for field in schema))
-    return tuple(tuple(range(start, stop)) for start, stop in pairwise([0, *stops]))
+    return columns, tuple(tuple(range(start, stop)) for start, stop in pairwise([0, *stops]))
 
 
 def _leaf_count(arrow_type: pa.DataType) -> int:

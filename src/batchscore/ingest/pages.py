@@ -7,7 +7,7 @@ https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -30,8 +30,7 @@ _LOOKED_INTO = 16 * 1024 * 1024
 _LENGTH_BYTES = 4
 
 
-@dataclass(frozen=True, kw_only=True)
-class PageSizes:
+class PageSizes(NamedTuple):
     """What the pages of one column chunk declare."""
 
     values: int
