@@ -56,7 +56,9 @@ def compiled_groups(data: bytes, end: int) -> Found:
     """Read a footer in the kernel alone; None when it gives up."""
     limits = {"most_columns": chunks.MAX_COLUMNS, "most_chunks": chunks.MAX_CHUNKS}
     found = kernel.footer_numbers(data, data_end=end, **limits)
-    return found and tuple(Group(rows, tuple(Chunk(*each) for each in chunks)) for rows, chunks in found)
+    if found is None:
+        return None
+    return tuple(Group(rows, tuple(Chunk(*each) for each in chunks)) for rows, chunks in found)
 
 
 def groups(data: bytes, end: int) -> Found:
@@ -162,6 +164,16 @@ def test_any_bytes_are_the_same(data: bytes) -> None:
     """Bytes that are nothing at all are given up, or read as Python reads them."""
     check_footer(data, len(data))
     check_pages(data)
+
+
+def test_a_chunk_in_another_file_is_pythons_to_tell() -> None:
+    """A path in a column chunk is given up by the kernel, and Python says what it is."""
+    data, start = footer(0)
+    moved = data.replace(b"\x26\x00\x1c", b"\x18\x01x\x16\x00\x1c", 1)
+
+    assert compiled_groups(data, start) is not None
+    with pytest.raises(ValueError, match="lies in another file"):
+        chunks.read_groups(moved, data_end=start)
 
 
 def test_a_limit_is_pythons_to_tell(monkeypatch: pytest.MonkeyPatch) -> None:
