@@ -23,6 +23,28 @@ WRITERS: tuple[dict[str, object], ...] = (
     {"compression": "none", "data_page_version": "2.0", "store_schema": False, "write_statistics": False},
     {"version": "1.0", "sorting_columns": [pq.SortingColumn(0)], "use_deprecated_int96_timestamps": True},
 )
+SCHEMA = b"\x29\x2c\x48\x01r\x15\x02\x00\x48\x01x\x00"
+"""A root, and one leaf column."""
+CHUNK = b"\x3c\x15\x02\x35\x00\x16\x02\x16\x08\x16\x08\x26\x08\x00\x00"
+ROWS = b"\x26\x02\x00"
+PAGE = b"\x15\x00\x15\x08\x15\x00\x15\x02\x1c\x15\x02\x00\x00"
+"""A page of one value, four bytes decompressed and none otherwise, and a checksum."""
+FOOTERS = {
+    "in order": (SCHEMA + b"\x29\x1c\x19\x1c" + CHUNK + ROWS + b"\x00", True),
+    "two schemas": (SCHEMA + b"\x09\x04\x1c\x48\x01y\x00\x29\x1c\x19\x1c" + CHUNK + ROWS + b"\x00", False),
+    "more chunks than columns": (SCHEMA + b"\x29\x1c\x19\x2c" + CHUNK + ROWS + ROWS, False),
+    "rows twice": (SCHEMA + b"\x29\x1c\x19\x1c" + CHUNK + b"\x26\x02\x06\x06\x04\x00\x00", False),
+    "negative rows": (SCHEMA + b"\x29\x1c\x19\x1c" + CHUNK + b"\x26\x01\x00\x00", False),
+    "a list of numbers": (SCHEMA + b"\x29\x15\x02\x00", False),
+}
+PAGES = {
+    "in order": (PAGE + PAGE, True),
+    "no checksum": (PAGE + b"\x15\x00\x15\x08\x15\x00\x2c\x15\x02\x00\x00", True),
+    "a negative count": (PAGE.replace(b"\x1c\x15\x02", b"\x1c\x15\x01"), False),
+    "two dictionaries": (b"".join(b"\x15\x04\x15%c\x15\x00\x4c\x15\x02\x00\x00" % size for size in (20, 8)), False),
+    "an index page": (b"\x15\x02" + PAGE[2:], False),
+    "more bytes than there are": (PAGE.replace(b"\x15\x00\x15\x02", b"\x15\x02\x15\x02"), False),
+}
 Found = tuple[Group, ...] | pages.PageSizes | None
 
 
@@ -129,6 +151,24 @@ def test_whole_files_are_read_by_the_kernel(writer: int) -> None:
     assert [group.rows for group in found] == [100, 100, 50]
     for chunk in some_chunks(writer):
         assert compiled_sizes(chunk) == sizes(chunk) is not None
+
+
+@pytest.mark.parametrize("name", FOOTERS)
+def test_footers_by_hand(name: str) -> None:
+    """What is in order is read; what Python adds up, counts or refuses is left to it."""
+    data, in_order = FOOTERS[name]
+
+    assert check_footer(data, 100) != in_order
+    assert not in_order or groups(data, 100)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_pages_by_hand(name: str) -> None:
+    """So it is with page headers."""
+    data, in_order = PAGES[name]
+
+    assert check_pages(data) != in_order
+    assert not in_order or sizes(data)
 
 
 @pytest.mark.parametrize("writer", range(len(WRITERS)))
