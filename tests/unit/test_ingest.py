@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import os
 import random
 import subprocess
@@ -12,6 +13,7 @@ from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -337,6 +339,26 @@ def test_a_dotted_name_is_its_own_column(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("both_ways")
+def test_columns_that_are_not_needed_take_no_memory(tmp_path: Path) -> None:
+    """One of 40 columns is needed, a bit of it in every row group: the rest of the file is not in memory."""
+    chance = np.random.default_rng(0)
+    table = pa.table({f"c{number}": chance.random(200_000) for number in range(40)})
+    path = write(tmp_path / "a.parquet", table, row_group_size=10_000)
+    (partition,) = partitions(path, size=200_000, columns=["c0"])
+    del table
+
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * mmap.PAGESIZE
+
+    list(ingest.PartitionReader(partition, ["c0"], max_bytes=CAP).batches())
+    before = resident()
+    batches = ingest.PartitionReader(partition, ["c0"], max_bytes=CAP).batches()
+    next(batches)
+
+    assert path.stat().st_size > 50_000_000
+    assert resident() - before < 20_000_000
+
+
 def test_ranges_are_what_was_read(tmp_path: Path) -> None:
     """Only needed bytes are read and hashed; a file that is needed nearly whole is hashed whole."""
     wide = rows(400).append_column("big", pa.array([os.urandom(2_000) for _ in range(400)]))

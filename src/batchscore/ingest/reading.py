@@ -152,7 +152,7 @@ class PartitionReader:
                 raise changed(path, "its footer is not the one that was listed")
             chunks = self._chunks(fragment, footer)
             ranges, whole = _ranges(fragment, footer, chunks)
-            memory = _memory(size)
+            memory = _memory(size, ranges)
             view = memoryview(memory)
             if len(tail) == size:
                 for start, stop in ranges:
@@ -281,12 +281,17 @@ class PartitionReader:
         )
 
 
-def _memory(size: int) -> mmap.mmap:
-    """Return zeros, of which those that nobody touches cost nothing but for the pages that they share with others."""
+def _memory(size: int, ranges: Sequence[tuple[int, int]]) -> mmap.mmap:
+    """Return zeros, of which those that nobody touches cost nothing; long ranges that will be touched lie in large pages.
+
+    A large page is one fault instead of 512; not every system has them.
+    """
     memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE)
-    if size >= _LARGE:
-        with suppress(AttributeError, OSError):  # large pages: one fault instead of 512; not every system has them
-            memory.madvise(mmap.MADV_HUGEPAGE)
+    for start, stop in ranges:
+        first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
+        if stop - start >= _LARGE:
+            with suppress(AttributeError, OSError):
+                memory.madvise(mmap.MADV_HUGEPAGE, first, stop - first)
     return memory
 
 
