@@ -263,7 +263,10 @@ def _open_store(path: str) -> tuple[ObjectStore, str]:
     bucket, _, key = rest.partition("/")
     relevant = sorted((k, v) for k, v in os.environ.items() if k.startswith(("AWS_", "GOOGLE_", "AZURE_")))
     settings = hashlib.sha256(repr(relevant).encode()).hexdigest()
-    return _translated(path, lambda: _connect(f"{scheme}://{bucket}", settings)), key.strip("/")
+    try:
+        return _translated(path, lambda: _connect(f"{scheme}://{bucket}", settings)), key.strip("/")
+    except _TransientError as error:  # nothing was sent yet: what is missing now is missing at the next try
+        raise failed(path, str(error)) from None
 
 
 @lru_cache(maxsize=16)

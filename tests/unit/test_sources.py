@@ -128,6 +128,16 @@ def test_a_symlink_that_leads_to_itself_is_missing(tmp_path: Path) -> None:
         sources.stat(str(tmp_path / "round"))
 
 
+def test_store_without_an_account_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a store's client lacks is told at once, with code 23: no try is repeated, and nothing is sent."""
+    for name in [name for name in os.environ if name.startswith("AZURE_")]:
+        monkeypatch.delenv(name)
+    for look in (sources.list_files, sources.stat):
+        with pytest.raises(StorageFailed, match="'abfs://container/x' can not be read: .*[Aa]ccount") as caught:
+            look("abfs://container/x")
+        assert caught.value.exit_code == 23
+
+
 def test_unknown_store_is_refused() -> None:
     """A store that is not understood is a wrong configuration."""
     with pytest.raises(ConfigError, match="unknown store 'ftp'"):
