@@ -133,7 +133,7 @@ def test_store_without_an_account_is_named(monkeypatch: pytest.MonkeyPatch) -> N
     for name in [name for name in os.environ if name.startswith("AZURE_")]:
         monkeypatch.delenv(name)
     for look in (sources.list_files, sources.stat):
-        with pytest.raises(StorageFailed, match="'abfs://container/x' can not be read: .*[Aa]ccount") as caught:
+        with pytest.raises(StorageFailed, match=r"'abfs://container/x' can not be read: .*[Aa]ccount") as caught:
             look("abfs://container/x")
         assert caught.value.exit_code == 23
 
