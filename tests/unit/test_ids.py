@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchscore import ids, kernel
+from batchscore.ids import merging
 
 TEXTS = st.lists(st.text(max_size=40), max_size=30)
 
@@ -54,6 +55,17 @@ def test_compiled_hashes_are_numpys(texts: list[str], numbers: list[int], skippe
             plain = ids.hash_ids(column)
         np.testing.assert_array_equal(compiled.low, plain.low)
         np.testing.assert_array_equal(compiled.high, plain.high)
+
+
+def test_all_runs_move_on_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 100 runs with windows of 100 hashes each round takes some of every window: a round for each read would be a thousand."""
+    chance, rounds = np.random.default_rng(0), []
+    runs = [np.sort(chance.integers(0, 2**63, 1_000).astype(np.uint64)) for _ in range(100)]
+    repeated = merging._repeated
+    monkeypatch.setattr(merging, "_repeated", lambda taken: rounds.append(len(taken)) or repeated(taken))
+
+    assert list(ids.merge_ranges(runs, at_once=10_000)) == []
+    assert len(rounds) < 200
 
 
 @pytest.mark.parametrize("offsets", [[0, 9], [-1, 2], [2, 1]])

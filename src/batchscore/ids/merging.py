@@ -126,8 +126,11 @@ class _Cursor:
         return int(self._held[-1])
 
     def fill(self) -> bool:
-        """Read on when the window is empty; tell whether anything is left."""
-        if not len(self._held):
+        """Read on when half of the window is handed over; tell whether anything is left.
+
+        Read on only when it is empty, the others would hand over a few hashes each time: as many rounds as reads.
+        """
+        if len(self._held) <= self._step // 2 and self._next < len(self._run):
             self._read()
         return bool(len(self._held))
 
