@@ -79,9 +79,14 @@ def test_sigterm(moment: str, ended: Callable[..., None]) -> None:
         assert (script.clusters, script.secrets) == ({}, {})
 
 
-def _ask(api: ApiServer, then_wait: float = 0) -> None:
+def _ask(api: ApiServer) -> None:
     api.request("GET", "/apis/kubernetes.dask.org/v1", until=time.monotonic() + 20)
-    time.sleep(then_wait)
+
+
+def _ask_while(api: ApiServer, arrival: threading.Timer) -> None:
+    arrival.start()  # here, since the signal may arrive at once
+    _ask(api)
+    time.sleep(5)
 
 
 def test_signal_within_a_request() -> None:
@@ -96,9 +101,8 @@ def test_signal_within_a_request() -> None:
                 arrival = threading.Timer(
                     moments.uniform(0, 0.01), signal.pthread_kill, [threading.main_thread().ident, signal.SIGUSR1]
                 )
-                arrival.start()
                 with pytest.raises(Terminated):
-                    _ask(api, then_wait=5)
+                    _ask_while(api, arrival)
     finally:
         signal.signal(signal.SIGUSR1, before)
 
