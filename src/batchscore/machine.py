@@ -1,4 +1,4 @@
-"""What the machine says of itself: host, process, hardware, libraries. Goes to metadata.json only."""
+"""The machine and this process: host, hardware, versions of libraries, which go to metadata.json, and how memory is kept."""
 
 from __future__ import annotations
 
@@ -30,9 +30,11 @@ LIBRARIES = frozenset(
 )
 """Libraries whose versions are recorded."""
 
-ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": str(1 << 30), "MALLOC_MMAP_THRESHOLD_": str(32 << 20)}
-"""Settings of glibc's allocator as a process takes them from its environment; the second is the greatest that it takes."""
-_MALLOPT = {"MALLOC_TRIM_THRESHOLD_": -1, "MALLOC_MMAP_THRESHOLD_": -3}
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = 1 << 30, 32 << 20
+"""Bytes from which glibc gives memory back; the second is the greatest that it takes."""
+ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": str(_TRIM_THRESHOLD), "MALLOC_MMAP_THRESHOLD_": str(_MMAP_THRESHOLD)}
+"""The environment in which a process keeps freed memory, as `keep_freed_memory` has this one do."""
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
 def worker_name() -> str:
@@ -49,12 +51,12 @@ def keep_freed_memory() -> None:
     """Have the C library keep what is freed for what is needed next, where it can be told to (glibc).
 
     Batches of a partition take and free the same megabytes again and again; given back to the system each time, they cost
-    more in page faults than the scoring of a linear model. `ALLOCATOR` is the same for processes that are yet to start.
+    more in page faults than the scoring of a linear model.
     """
     with suppress(AttributeError, OSError):
         mallopt = ctypes.CDLL(None).mallopt
-        for name, value in ALLOCATOR.items():
-            mallopt(_MALLOPT[name], int(value))
+        mallopt(_M_TRIM_THRESHOLD, _TRIM_THRESHOLD)
+        mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD)
 
 
 def library_versions() -> dict[str, str]:

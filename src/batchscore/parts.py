@@ -119,17 +119,6 @@ def logical_digest(table: pa.Table) -> str:
     return digest.hexdigest()
 
 
-def float_array(values: NDArray[np.float64]) -> pa.Array:
-    """Wrap float64 values, shape (n_rows,), as an Arrow array without nulls and without a copy."""
-    contiguous = np.ascontiguousarray(values, dtype=np.float64)
-    return pa.Array.from_buffers(pa.float64(), len(contiguous), [None, pa.py_buffer(contiguous)])
-
-
-def bool_array(values: NDArray[np.bool_]) -> pa.Array:
-    """Pack booleans, shape (n_rows,), into an Arrow array without nulls."""
-    return pa.Array.from_buffers(pa.bool_(), len(values), [None, pa.py_buffer(np.packbits(values, bitorder="little"))])
-
-
 def values_of(array: pa.Array, dtype: Any) -> NDArray[Any]:
     """View the values of a fixed-width Arrow array, shape (n_rows,); what lies under nulls is arbitrary."""
     buffer = array.buffers()[1]

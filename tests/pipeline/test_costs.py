@@ -193,9 +193,10 @@ def test_twin_with_a_dictionary_costs_more(monkeypatch):
     assert len(parts.serialise(table).data) > 1.1 * plain
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's allocator is told")
-def test_freed_memory_is_kept() -> None:
+def test_freed_memory_is_kept(missing):
     """What is taken and freed again and again faults in once; the twin, without our settings, faults each time."""
+    if platform.libc_ver()[0] != "glibc":
+        missing("glibc")
     kept, twin = (
         int(subprocess.run([sys.executable, "-c", TAKEN_AND_FREED, word], capture_output=True, check=True).stdout)
         for word in ("kept", "twin")

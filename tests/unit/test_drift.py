@@ -9,10 +9,11 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from profiled import profile_column, profile_table
 
 from batchscore.drift import Drift, drift, drift_all
 from batchscore.errors import ConfigError
-from batchscore.profile import Profile, merge, profile_column, profile_table
+from batchscore.profile import Profile, merge
 from batchscore.schema import Feature, FeatureSchema
 
 

@@ -109,7 +109,8 @@ def test_more_values_than_the_sums_have_room_for(many: np.ndarray) -> None:
 def test_the_most_values_of_the_largest_squares_have_room() -> None:
     """The greatest mantissa, as often as is allowed at once, does not overflow the sum of squares."""
     largest = math.nextafter(2.0, 0.0)
-    tally = kernel.CompiledTally()
+    tally = kernel.compiled_tally()
+    assert tally is not None
     tally.add(np.full(moments.MOST_COUNTED, largest))
 
     mantissa, exponent = tally.counted().squares

@@ -105,11 +105,3 @@ def test_empty_table():
     written = parts.serialise(_table().slice(0, 0))
 
     assert parts.read_part(written.data).schema.names == ["id", "name", "x", "n", "flag", "day"]
-
-
-def test_arrays_from_numpy():
-    """Floats and booleans are wrapped value by value."""
-    flags = np.array([True, False, True] * 5)
-
-    assert parts.bool_array(flags).to_pylist() == flags.tolist()
-    assert parts.float_array(np.arange(6.0)[::2]).to_pylist() == [0.0, 2.0, 4.0]

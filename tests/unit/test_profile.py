@@ -18,6 +18,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from profiled import profile_column, profile_table
 
 from batchscore.plan import canonical_json
 from batchscore.profile import (
@@ -28,9 +29,7 @@ from batchscore.profile import (
     histogram,
     merge,
     merge_all,
-    profile_column,
     profile_scores,
-    profile_table,
     quantiles,
 )
 from batchscore.profile.numeric import MOST_BINS, edge
@@ -381,7 +380,7 @@ def test_profiling_does_not_import_pandas() -> None:
 import sys
 import numpy as np
 import pyarrow as pa
-from batchscore.profile import from_dict, merge_all, profile_scores, profile_table
+from batchscore.profile import TableProfiler, from_dict, merge_all, profile_scores
 from batchscore.profile.buffers import texts
 from batchscore.schema import Feature, FeatureSchema
 
@@ -392,7 +391,9 @@ names = ["size", "at", "kind", "flag", "coded", "view"]
 dtypes = ["float64", "timestamp[us]", "string", "bool", "string", "string"]
 features = tuple(Feature(name=name, dtype=dtype) for name, dtype in zip(names, dtypes))
 schema = FeatureSchema(name="s", version="1", features=features)
-profiles = profile_table(pa.Table.from_arrays(columns, names), schema)
+profiler = TableProfiler(schema)
+profiler.add(pa.Table.from_arrays(columns, names))
+profiles = profiler.profiles()
 merged = merge_all([profiles, profiles])
 assert {name: from_dict(p.to_dict()) for name, p in merged.items()} == merged
 profile_scores(np.array([0.5]), probability=True)

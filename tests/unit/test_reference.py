@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from profiled import profile_column, profile_table
 
 from batchscore.errors import ConfigError
-from batchscore.profile import merge, profile_column, profile_scores, profile_table
+from batchscore.profile import merge, profile_scores
 from batchscore.reference import Reference, check_reference, fold_reference, read_reference
 from batchscore.schema import Feature, FeatureSchema
 

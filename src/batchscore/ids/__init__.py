@@ -3,7 +3,7 @@
 The hash is meant against mistakes, not against an adversary: equal hashes are only candidates, which the ids confirm.
 """
 
-from batchscore.ids.hashing import BadIds, Hashes, IdHashes, Rows, find_bad_ids, hash_ids, sorted_hashes
+from batchscore.ids.hashing import BadIds, Hashes, IdHashes, Rows, find_bad_ids, hash_ids
 from batchscore.ids.merging import AT_ONCE, ByteRun, Candidate, Duplicate, HashRun, confirm, merge_ranges
 
 __all__ = [
@@ -20,5 +20,4 @@ __all__ = [
     "find_bad_ids",
     "hash_ids",
     "merge_ranges",
-    "sorted_hashes",
 ]

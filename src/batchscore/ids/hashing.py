@@ -87,11 +87,6 @@ def hash_ids(column: pa.Array | pa.ChunkedArray) -> IdHashes:
     )
 
 
-def sorted_hashes(column: pa.Array | pa.ChunkedArray) -> Hashes:
-    """Return the lower 64 bits of the ids' hashes in ascending order."""
-    return hash_ids(column).sorted
-
-
 def find_bad_ids(column: pa.Array | pa.ChunkedArray, hashes: IdHashes | None = None) -> BadIds:
     """Find null and duplicate ids within one partition, exactly.
 

@@ -16,6 +16,8 @@ AT_ONCE = 1 << 20
 CONFIRM_AT_ONCE = 1_000
 """Candidates that are confirmed in one go."""
 
+_GREATEST = (1 << 64) - 1
+
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
@@ -87,7 +89,7 @@ def merge_ranges(runs: Sequence[HashRun], *, at_once: int = AT_ONCE) -> Iterator
     while alive := [(index, cursor) for index, cursor in enumerate(cursors) if cursor.fill()]:
         if len(alive) == 1:
             return
-        bound = min(cursor.last for _, cursor in alive)
+        bound = min(cursor.complete_up_to for _, cursor in alive)
         taken = [(index, cursor.take(bound)) for index, cursor in alive]
         yield from _repeated(taken)
 
@@ -122,13 +124,14 @@ class _Cursor:
         self._held: Hashes = np.empty(0, np.uint64)
 
     @property
-    def last(self) -> int:
-        return int(self._held[-1])
+    def complete_up_to(self) -> int:
+        """The greatest hash up to which nothing is left to be read."""
+        return int(self._held[-1]) if self._next < len(self._run) else _GREATEST
 
     def fill(self) -> bool:
         """Read on when half of the window is handed over; tell whether anything is left.
 
-        Read on only when it is empty, the others would hand over a few hashes each time: as many rounds as reads.
+        Were it empty first, each round would end with one run's window, and there would be as many rounds as reads.
         """
         if len(self._held) <= self._step // 2 and self._next < len(self._run):
             self._read()
@@ -136,7 +139,7 @@ class _Cursor:
 
     def take(self, bound: int) -> Hashes:
         """Hand over all hashes up to and including `bound`."""
-        while self.last == bound and self._next < len(self._run):
+        while self._next < len(self._run) and int(self._held[-1]) == bound:
             self._read()  # more of the same value may follow behind the window
         count = int(np.searchsorted(self._held, np.uint64(bound), side="right"))
         taken, self._held = self._held[:count], self._held[count:]
@@ -150,11 +153,11 @@ class _Cursor:
 
 def _repeated(taken: Sequence[tuple[int, Hashes]]) -> Iterator[Candidate]:
     hashes = np.concatenate([values for _, values in taken])
-    owners = np.repeat([index for index, _ in taken], [len(values) for _, values in taken])
     ordered = np.sort(hashes)
     values = ordered[1:][ordered[1:] == ordered[:-1]]
     if not len(values):
         return
+    owners = np.repeat([index for index, _ in taken], [len(values) for _, values in taken])
     among = np.isin(hashes, values)
     pairs = np.unique(np.stack([hashes[among], owners[among].astype(np.uint64)], axis=1), axis=0)
     starts = np.flatnonzero(np.r_[True, pairs[1:, 0] != pairs[:-1, 0]])

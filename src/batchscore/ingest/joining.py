@@ -28,5 +28,8 @@ def _goes_on(before: pa.Array, after: pa.Array) -> bool:
     """Whether an array lies right behind another in the same memory: the reader cuts batches where a dictionary ends."""
     if pa.types.is_dictionary(before.type) or before.type.num_fields or after.offset != before.offset + len(before):
         return False
-    places = ([buffer and buffer.address for buffer in array.buffers()] for array in (before, after))
-    return next(places) == next(places)
+    return _places(before) == _places(after)
+
+
+def _places(array: pa.Array) -> list[int | None]:
+    return [None if buffer is None else buffer.address for buffer in array.buffers()]

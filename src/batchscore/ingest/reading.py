@@ -288,8 +288,8 @@ def _memory(size: int, ranges: Sequence[tuple[int, int]]) -> mmap.mmap:
     """
     memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE)
     for start, stop in ranges:
-        first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
         if stop - start >= _LARGE:
+            first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
             with suppress(AttributeError, OSError):
                 memory.madvise(mmap.MADV_HUGEPAGE, first, stop - first)
     return memory

@@ -84,17 +84,17 @@ static void gather(const struct column *column, int64_t start, int count, double
     }
 }
 
-/* Fill the first rows of a matrix, whose strides in doubles are `rows` and `columns`. Returns 1 when a step refuses a
-   value, and then what is in the matrix means nothing. */
-int32_t batchscore_columns(const struct column *all, int64_t n, int64_t n_rows, double *out, int64_t rows,
+/* Fill a matrix, whose strides in doubles are `rows` and `columns`, with `n_rows` rows of the columns from `first` on.
+   Returns 1 when a step refuses a value, and then what is in the matrix means nothing. */
+int32_t batchscore_columns(const struct column *all, int64_t n, int64_t first, int64_t n_rows, double *out, int64_t rows,
                            int64_t columns, int32_t most) {
     numbers *const number = widest_numbers(most);
     for (int64_t start = 0; start < n_rows; start += TILE) {
         const int count = n_rows - start < TILE ? (int)(n_rows - start) : TILE;
         double *to = out + start * rows;
         for (const struct column *column = all; column < all + n; to += column->width * columns, column++) {
-            if (column->type == CODES) gather(column, start, count, to, rows, columns);
-            else if (number(column, start, count, to, rows)) return 1;
+            if (column->type == CODES) gather(column, first + start, count, to, rows, columns);
+            else if (number(column, first + start, count, to, rows)) return 1;
         }
     }
     return 0;

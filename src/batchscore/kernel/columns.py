@@ -30,10 +30,6 @@ Kind = Literal[
 _NUMBERS = {pa.float64(): 0, pa.float32(): 1, pa.int64(): 2, pa.int32(): 3}
 """The types that columns.h reads as they are; Arrow casts the others."""
 _CODES = 4
-_WIDTHS = (8, 4, 8, 4, 4)
-"""Bytes of a value of each type, of a code the last."""
-_FIELDS, _FIRST, _TYPE = 10, 2, 3
-"""Fields of a `struct column`; the places of the first row's bit and of the type among them."""
 _WIDEST = 2
 """The widest variant of the library that may run, as in `forest`."""
 
@@ -223,11 +219,8 @@ class Filler:
     def __init__(self, sources: Sequence[Numbers | Gathered]) -> None:
         self._sources = tuple(sources)
         packed = [source.packed() for source in sources]
-        self._columns = np.array([fields for fields, _ in packed], dtype=np.int64).reshape(len(packed), _FIELDS)
-        self._kept = [kept for _, kept in packed]
-        self._steps = np.zeros_like(self._columns)
-        self._steps[:, 0] = [_WIDTHS[kind] for kind in self._columns[:, _TYPE]]
-        self._steps[:, _FIRST] = 1
+        self._columns = np.array([fields for fields, _ in packed], dtype=np.int64)
+        self._kept = [kept for _, kept in packed]  # for the addresses to hold
 
     def fill(self, out: np.ndarray, start: int) -> None:
         """Write some rows of the columns into a matrix, from its first column on.
@@ -241,10 +234,9 @@ class Filler:
         """
         compiled = library()
         if compiled is not None:
-            columns = self._columns + start * self._steps
             down, across = (stride // 8 for stride in out.strides)
-            given = (columns.ctypes.data, len(columns), len(out), out.ctypes.data, down, across, _WIDEST)
-            if not compiled.batchscore_columns(*given):
+            given = (self._columns.ctypes.data, len(self._columns), start, len(out))
+            if not compiled.batchscore_columns(*given, out.ctypes.data, down, across, _WIDEST):
                 return
         # Also where a column refuses: which one does so first, and with what words, is told here.
         at = 0

@@ -17,6 +17,9 @@ NAME = "kernel.so"
 FOLDER = Path(__file__).parent
 """Where both are."""
 
+KEYS = 4096
+"""Signs and exponents of floats: KEYS of moments.h."""
+
 _pointer, _int, _long = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64
 _AVOIDED: ContextVar[bool] = ContextVar("avoided", default=False)
 
@@ -43,7 +46,7 @@ class Profile(ctypes.Structure):
             for name in ("count", "nans", "negative_infinities", "positive_infinities", "zeros", "shelves")
         ),
         *((name, ctypes.c_double) for name in ("minimum", "maximum")),
-        ("places", ctypes.c_uint16 * 4096),
+        ("places", ctypes.c_uint16 * KEYS),
     )
 
 
@@ -113,7 +116,7 @@ def opened(folder: Path) -> tuple[ctypes.CDLL | None, str]:
     loaded.batchscore_profile.restype = _int
     loaded.batchscore_trees.argtypes = (ctypes.POINTER(Ensemble), _pointer, _long, _long, _long, _pointer, _int)
     loaded.batchscore_trees.restype = _int
-    loaded.batchscore_columns.argtypes = (_pointer, _long, _long, _pointer, _long, _long, _int)
+    loaded.batchscore_columns.argtypes = (_pointer, _long, _long, _long, _pointer, _long, _long, _int)
     loaded.batchscore_columns.restype = _int
     loaded.batchscore_used.argtypes = (_pointer, _pointer, _long, _long, _long, _pointer)
     loaded.batchscore_used.restype = None

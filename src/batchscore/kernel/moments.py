@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from batchscore.kernel.library import Profile, library
+from batchscore.kernel.library import KEYS, Profile, library
 
 MOST_COUNTED = 1 << 21
 """The most values whose squares are added up in one place: PROFILE_MOST of moments.h."""
@@ -22,7 +22,7 @@ SIGN_KEY = 1 << (63 - SHIFT)
 """The sign's bit in a key."""
 
 _COUNTS = ("nans", "negative_infinities", "positive_infinities", "zeros")
-_SHELVES, _HEAD = 4096, 5
+_HEAD = 5
 _WIDTH = _HEAD + (1 << MANTISSA_BITS)
 
 
@@ -63,9 +63,14 @@ class Counted:
 
 
 class CompiledTally:
-    """Counts float64 values that come in batches; it needs the compiled library."""
+    """Counts float64 values that come in batches.
 
-    def __init__(self) -> None:
+    Args:
+        compiled: The compiled library.
+    """
+
+    def __init__(self, compiled: ctypes.CDLL) -> None:
+        self._compiled = compiled
         self._found, self._shelves = _begun()
         self._before: Counted | None = None
 
@@ -89,18 +94,25 @@ class CompiledTally:
         return found if self._before is None else self._before.plus(found)
 
     def _add(self, values: np.ndarray) -> None:
-        compiled = library()
-        if compiled is None:
-            raise RuntimeError("there is no compiled library any more")
-        given = values.ctypes.data, len(values)
-        if compiled.batchscore_profile(*given, ctypes.byref(self._found), self._shelves.ctypes.data):
+        if not self._took(values):
             self._before = self.counted()
             self._found, self._shelves = _begun()
-            compiled.batchscore_profile(*given, ctypes.byref(self._found), self._shelves.ctypes.data)
+            self._took(values)
+
+    def _took(self, values: np.ndarray) -> bool:
+        """Count values, unless there would be too many in one place."""
+        where = ctypes.byref(self._found), self._shelves.ctypes.data
+        return not self._compiled.batchscore_profile(values.ctypes.data, len(values), *where)
+
+
+def compiled_tally() -> CompiledTally | None:
+    """Return a tally without a value; None where there is no compiled library."""
+    compiled = library()
+    return None if compiled is None else CompiledTally(compiled)
 
 
 def _begun() -> tuple[Profile, np.ndarray]:
-    return Profile(minimum=math.inf, maximum=-math.inf), np.empty((_SHELVES, _WIDTH), dtype=np.uint64)
+    return Profile(minimum=math.inf, maximum=-math.inf), np.empty((KEYS, _WIDTH), dtype=np.uint64)
 
 
 def _added(first: tuple[int, int], second: tuple[int, int]) -> tuple[int, int]:

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from functools import reduce
 from typing import Any, TypeAlias
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -29,14 +28,11 @@ __all__ = [
     "is_categorical",
     "merge",
     "merge_all",
-    "profile_column",
     "profile_scores",
-    "profile_table",
     "quantiles",
 ]
 
 Profile: TypeAlias = NumericProfile | CategoricalProfile
-Column: TypeAlias = pa.Array | pa.ChunkedArray | np.ndarray[Any, Any]
 
 
 class TableProfiler:
@@ -60,31 +56,9 @@ class TableProfiler:
         return {name: profiler.profile() for name, profiler in self._profilers.items()}
 
 
-def profile_table(table: pa.Table | pa.RecordBatch, schema: FeatureSchema) -> dict[str, Profile]:
-    """Profile the features of `schema`, in its order; other columns are left out."""
-    profiler = TableProfiler(schema)
-    profiler.add(table)
-    return profiler.profiles()
-
-
 def is_categorical(feature: Feature) -> bool:
     """Whether a feature is profiled by its categories."""
     return bool(feature.categories) or feature.dtype in ("bool", "string", "date32", "timestamp[us]")
-
-
-def profile_column(column: Column) -> Profile:
-    """Profile one column by its type: numbers by bins, all else by categories.
-
-    Args:
-        column: `(n_rows,)`; numpy arrays must hold numbers.
-    """
-    if isinstance(column, np.ndarray):
-        return numeric.profile(column)
-    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
-        return categorical.profile(column, ())
-    profiler = _NumberProfiler()
-    profiler.add(column)
-    return profiler.profile()
 
 
 class _NumberProfiler:

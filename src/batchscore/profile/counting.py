@@ -7,8 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from batchscore import kernel
-from batchscore.kernel import SHIFT, Counted
+from batchscore.kernel import SHIFT, Counted, compiled_tally
 from batchscore.profile.sums import Floats, moments
 
 
@@ -24,7 +23,7 @@ class Tally(Protocol):
 
 def tally() -> Tally:
     """Return a tally without a value."""
-    return kernel.CompiledTally() if kernel.compiled()[0] else _PlainTally()
+    return compiled_tally() or _PlainTally()
 
 
 class _PlainTally:
