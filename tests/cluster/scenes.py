@@ -144,9 +144,9 @@ def drivers(job: str, namespace: str = NAMESPACE) -> list[Any]:
     return sorted(found, key=lambda pod: pod["metadata"]["creationTimestamp"])
 
 
-def left(job: str) -> list[str]:
+def left(job: str, namespace: str = NAMESPACE) -> list[str]:
     """Return what is left of the Dask clusters of a Job."""
-    return names(OWNED, "-l", f"batchscore.io/job={job}")
+    return names(OWNED, "-l", f"batchscore.io/job={job}", namespace=namespace)
 
 
 def pods(job: str, component: str, *, phase: str = "") -> list[str]:
