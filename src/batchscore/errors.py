@@ -212,7 +212,7 @@ EXIT_CODES: tuple[ExitCode, ...] = (
         "differences",
         "",
         retriable=False,
-        meaning="`verify`, `replay`, `why` or `diff --exit-code` found a difference.",
+        meaning="`verify`, `replay`, `why` or `diff --exit-code` found a difference; also: what is to be replayed is gone.",
         remedy="Read which file, row or column it names.",
     ),
     _row(

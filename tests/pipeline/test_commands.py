@@ -526,6 +526,38 @@ def test_replay_names_the_cause_when_the_input_is_another(world):
     assert "the plan differs in inputs.data/customers_2024_03_01/part-0.parquet.content: " in ended.out
 
 
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        pytest.param(lambda world: world.path(MODEL).write_bytes(b"another"), "E-MODEL-DIGEST", id="another model"),
+        pytest.param(lambda world: world.path(MODEL).unlink(), "E-MODEL-MISSING", id="no model"),
+        pytest.param(lambda world: world.path(small_world.SCHEMA).unlink(), "E-CONFIG-SCHEMA-MISSING", id="no schema"),
+        pytest.param(lambda world: shutil.rmtree(world.path(SNAPSHOT)), "E-MISSING-NOT-FOUND", id="no snapshot"),
+        pytest.param(lambda world: world.part(1).write_bytes(b"PAR1"), "E-SNAPSHOT-CORRUPT", id="a corrupt file"),
+        pytest.param(
+            lambda world: world.rewrite(lambda rows: rows.drop(["age"]), 0, 1, 2),
+            "E-CONTRACT-MISSING-COLUMN",
+            id="a column less",
+        ),
+        pytest.param(lambda world: world.set_value("age", 3, 300), "E-CONTRACT-BAD-ROWS", id="a bad row"),
+    ],
+)
+def test_replay_says_what_keeps_a_run_from_coming_out_again(world, change, cause):
+    """A model or an input that is no longer what was scored is a difference: code 3, with the cause; all else is not.
+
+    The twin is an output that was never published.
+    """
+    world.run()
+    change(world)
+    ended = world("replay", *ON, "--json")
+    other = world("replay", *WITH, "--date", "2024-03-02")
+
+    assert (ended.code, ended.document["error"]) == (3, "E-DIFFERENCES-NOT-AGAIN")
+    assert ended.document["context"]["cause"] == cause
+    assert f"{DAY} can not be scored again as it was: " in ended.document["message"]
+    assert other.code == 2
+
+
 def test_verify_names_a_flipped_byte(world):
     """One byte of one part: DAMAGED, the file by name, code 3; the twin is the verification of a whole date above."""
     world.run()

@@ -16,6 +16,16 @@ import pyarrow.compute as pc
 
 from batchscore.check import check_date
 from batchscore.config import RunConfig
+from batchscore.errors import (
+    BatchscoreError,
+    ConfigError,
+    ContractError,
+    DifferencesFound,
+    ModelError,
+    SnapshotCorrupt,
+    SnapshotMissing,
+    TooManyBadRows,
+)
 from batchscore.execution import Clock
 from batchscore.gather import Progress, job_of, score_all
 from batchscore.parts import canonical_table, logical_digest
@@ -26,6 +36,9 @@ from batchscore.publication import Request
 from batchscore.rescoring import KILLED, Step, recorded_step
 from batchscore.run import check_totals, private_execution, publish_privately
 from batchscore.store import Published, Store, open_store
+
+_OF_FILES = (ModelError, ContractError, SnapshotCorrupt, SnapshotMissing)
+"""Errors of the model or the input: once they have been scored, they are not what they were, or are gone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,13 +95,15 @@ def replay(
         reference: Whether the artifact itself scores, never a compiled model.
 
     Raises:
-        BatchscoreError: When the inputs or the model of the record are not to be had, or fail.
+        DifferencesFound: When model or input are no longer what was scored, so that nothing can be compared.
+        BatchscoreError: When the storage or the cluster fail.
     """
     recorded = recorded_config(published)
     again = replace(request, config=recorded.model_copy(update={"cluster": request.config.cluster}))
     manifest = published.document("manifest.json")
-    step = recorded_step(store, published, again.config)
-    checked = step.checked if step else check_date(again.config, date.fromisoformat(published.commit.date))
+    with _not_again(published, ConfigError, *_OF_FILES):
+        step = recorded_step(store, published, again.config)
+        checked = step.checked if step else check_date(again.config, date.fromisoformat(published.commit.date))
     if reference:
         checked = replace(checked, model=checked.model.as_released())
         step = replace(step, checked=checked) if step else None
@@ -98,9 +113,10 @@ def replay(
             job = _without_killed(step, published).job(private, again.run_id)
         else:
             job = replace(job_of(checked, private, again.run_id), killed=_killed(published, manifest))
-        totals = score_all(checked, job, execution, progress)
-        if not step:
-            check_totals(checked, private, totals)
+        with _not_again(published, TooManyBadRows, *_OF_FILES):
+            totals = score_all(checked, job, execution, progress)
+            if not step:
+                check_totals(checked, private, totals)
         replayed = publish_privately(again, checked, totals, private, execution)
         before, now = _own(manifest, len(checked.plan.partitions)), replayed.document("manifest.json")
         return Replay(
@@ -111,6 +127,21 @@ def replay(
             causes=(*differences(before["plan"], now["plan"]), *_changed_content(before, now)),
             way=checked.model.way.record(),
         )
+
+
+@contextmanager
+def _not_again(published: Published, *kinds: type[BatchscoreError]) -> Iterator[None]:
+    """Turn errors of these kinds into the finding that what was scored is no longer there."""
+    try:
+        yield
+    except kinds as error:
+        raise DifferencesFound(
+            f"{published.commit.date} can not be scored again as it was: {error.message}",
+            slug="NOT-AGAIN",
+            remedy=error.remedy,
+            cause=error.id,
+            **error.context,
+        ) from error
 
 
 def _own(manifest: Mapping[str, Any], partitions: int) -> Mapping[str, Any]:
