@@ -182,6 +182,8 @@ def _checked(
     files = [footer.file for footer in footers]
     partitions = split(files, config.partition.rows)
     ingest.check_sizes(partitions, config.partition.max_bytes)
+    carried = _carried(config, footers)
+    reference = verified.result()
     plan = Plan(
         pipeline=config.pipeline,
         date=day.isoformat(),
@@ -189,11 +191,9 @@ def _checked(
         config=deciding_keys(config, chosen),
         artifacts=_artifacts(config, chosen, schema),
         scoring={"block_rows": infer.BLOCK_ROWS, "row_group_rows": ROW_GROUP_ROWS, **WRITER},
-        versions=versions(),
+        versions={**reference.libraries, **versions()},
         partitions=partitions,
     )
-    carried = _carried(config, footers)
-    reference = verified.result()
     types = column_types(schema, carried)
     _check_names_out(config, reference, types, carried)
     drift_reference = _read_drift_reference(config, schema)

@@ -222,12 +222,41 @@ def test_network_policies(render: Render) -> None:
     assert all(rule.get("to") for policy in (driver, scheduler, worker) for rule in policy["egress"])
 
 
+@pytest.mark.parametrize(
+    ("options", "events"),
+    [
+        ((), "post-upgrade,post-rollback,post-delete"),
+        (("--set", "rbac.create=false"), "post-delete"),
+        (("--set", "configMaps.sweep=false"), "post-delete"),
+    ],
+    ids=["all hooks", "no rights", "no sweep"],
+)
+def test_hooks_have_a_way_out(render: Render, options: tuple[str, ...], events: str) -> None:
+    """In a namespace that denies all traffic the hooks still reach API server and Pushgateway, also after the release is gone."""
+    objects = render(*options)
+    policy = one(objects, "NetworkPolicy", "flights-batchscore-hooks")
+    jobs = [item for item in objects if item["kind"] == "Job" and "helm.sh/hook" in item["metadata"]["annotations"]]
+    selected = policy["spec"]["podSelector"]["matchLabels"].items()
+    open_ports = [port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]]
+
+    assert policy["metadata"]["annotations"]["helm.sh/hook"] == events
+    assert set(events.split(",")) == {
+        event for job in jobs for event in job["metadata"]["annotations"]["helm.sh/hook"].split(",")
+    }
+    assert jobs
+    assert all(selected <= job["spec"]["template"]["metadata"]["labels"].items() for job in jobs)
+    assert open_ports == [53, 53, 443, 6443, 9091]
+    assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
+    assert "ingress" not in policy["spec"]
+    assert "NetworkPolicy" not in {item["kind"] for item in render(*options, "--set", "networkPolicy.enabled=false")}
+
+
 def test_embedded_run_has_no_dask_policies(render: Render) -> None:
     """A run inside the driver's own pod needs neither scheduler nor worker policies."""
     objects = render("--set", "run.cluster.kind=local,run.cluster.kubernetes=null")
     names = {item["metadata"]["name"] for item in objects if item["kind"] == "NetworkPolicy"}
 
-    assert names == {"flights-batchscore-driver"}
+    assert names == {"flights-batchscore-driver", "flights-batchscore-hooks"}
     assert yaml.safe_load(_config(objects)["data"]["platform.yaml"]) == {}
 
 

@@ -73,18 +73,26 @@ def install(*arguments: object, release: str = RELEASE, namespace: str = NAMESPA
     helm("upgrade", "--install", release, CHART, *files, *options, namespace=namespace)
 
 
-def start(name: str, *arguments: str, environment: Mapping[str, str] | None = None, **changes: Any) -> str:
+def start(
+    name: str,
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+    annotations: Mapping[str, str] | None = None,
+    **changes: Any,
+) -> str:
     """Make a Job of the CronJob by hand, whose driver runs other arguments; return its name.
 
     Args:
         name: The Job's name.
         arguments: What the driver's container runs.
         environment: More variables for it.
+        annotations: More annotations of the Job.
         changes: Keys of the Job's spec.
     """
     kubectl("delete", "job", name, "--ignore-not-found")  # of a session before, on a cluster that was kept
     made = kubectl("create", "job", name, f"--from=cronjob/{NAME}", "--dry-run=client", "-o", "json")
     job = json.loads(made)
+    job["metadata"]["annotations"] = {**(job["metadata"].get("annotations") or {}), **(annotations or {})}
     driver = job["spec"]["template"]["spec"]["containers"][0]
     driver["args"] = list(arguments)
     driver["env"] += [{"name": key, "value": value} for key, value in (environment or {}).items()]

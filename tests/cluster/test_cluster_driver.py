@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as clock
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import scenes
 import world
 from scenes import drivers, error_of, exit_code, finished, get, kubectl, pods, start_run, until
 from timeline import RECORD
+
+from batchscore.cluster.job import SCHEDULED
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600, func_only=True), pytest.mark.usefixtures("installed")]
 
@@ -36,6 +41,23 @@ def test_exit_codes(settings: dict[str, str], code: int, wanted: tuple[str, str]
 
     assert exit_code(job) == code
     assert len(drivers(job)) == attempts
+
+
+def test_retry_after_midnight(facts: dict[str, Any]) -> None:
+    """Every attempt of a Job scores the date of its tick, in the schedule's time zone, however much later it runs."""
+    zone = ZoneInfo("America/New_York")
+    day = date.fromisoformat(facts["storm"]) - timedelta(days=facts["offset_days"])
+    tick = datetime.combine(day, clock(23, 30), zone)
+    settings = {"schedule.timezone": zone.key, "output.path": "/etc/batchscore/out"}
+    job = start_run("late", settings, date="scheduled", annotations={SCHEDULED: tick.isoformat()}, backoffLimit=1)
+    finished(job, ("Failed", "BackoffLimitExceeded"), 300)
+    said = [kubectl("logs", pod["metadata"]["name"]) for pod in drivers(job)]
+
+    assert len(said) == 2
+    assert tick.astimezone(UTC).date() == day + timedelta(days=1)  # what a driver that forgot the zone would take
+    for attempt in said:
+        assert f"the Job 'late' was scheduled for {tick.astimezone(UTC).isoformat()}" in attempt
+        assert f'"date": "{facts["storm"]}"' in attempt
 
 
 def test_no_warning_of_pod_security() -> None:
@@ -236,6 +258,4 @@ def test_backfill(facts: dict[str, Any]) -> None:
 
 
 def _after(day: str, days: int) -> str:
-    from datetime import date, timedelta
-
     return (date.fromisoformat(day) + timedelta(days=days)).isoformat()

@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import scenes
@@ -95,14 +96,34 @@ def test_job_deleted() -> None:
     assert published("outputs-deleted") == {}
 
 
+def _signal(pod: dict[str, Any], number: signal.Signals, command: bytes = b"") -> int:
+    """Signal the processes of a pod from outside of it, those whose command line has these bytes; return how many."""
+    found = 0
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            ours = pod["metadata"]["uid"] in (process / "cgroup").read_text()
+            if ours and command in (process / "cmdline").read_bytes():
+                os.kill(int(process.name), number)
+                found += 1
+    return found
+
+
+def test_worker_frozen(reference: dict[str, bytes]) -> None:
+    """A worker that stops without ending is given up after the time of silence, and what it had is scored by others."""
+    job = in_the_middle("frozen", {**scenes.WINTER, "cluster.silence_minutes": "0.5"})
+    frozen = get("pod", pods(job, "worker")[0])
+    assert _signal(frozen, signal.SIGSTOP)
+    tell(f"a worker is frozen; {records('frozen')} partitions are finished")
+    finished(job)
+    until("everything gone", GONE, lambda: not left(job))
+
+    assert published("outputs-frozen") == reference
+
+
 def _kill_driver(job: str) -> None:
     """Kill the driver's process from outside of its pod, as the kernel would for want of memory."""
     (pod,) = drivers(job)
-    uid = pod["metadata"]["uid"]
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if uid in (process / "cgroup").read_text() and b"batchscore\0run" in (process / "cmdline").read_bytes():
-                os.kill(int(process.name), signal.SIGKILL)
+    _signal(pod, signal.SIGKILL, b"batchscore\0run")
 
 
 def test_driver_vanishes() -> None:

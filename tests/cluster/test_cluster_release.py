@@ -81,8 +81,20 @@ def test_suspended() -> None:
     assert get("cronjob", scenes.NAME)["status"]["lastScheduleTime"] == cronjob["status"]["lastScheduleTime"]
 
 
+def _deny_all(namespace: str) -> None:
+    """Let no pod of a namespace reach or be reached by anything, but for what other policies allow."""
+    policy = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "deny-all"},
+        "spec": {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]},
+    }
+    kubectl("apply", "-f", "-", given=json.dumps(policy), namespace=namespace)
+
+
 def test_two_environments(reference: dict[str, bytes]) -> None:
-    """A second environment in a namespace of its own scores at the same time; its removal touches nothing of the first."""
+    """A second environment in a namespace that denies all traffic scores at the same time; its removal touches nothing of the first."""
+    _deny_all(OTHER)
     changes = ("--set", "run.environment=dev,run.output.path=outputs-dev,metrics.forgetOnUninstall=false")
     scenes.install(*changes, namespace=OTHER)
     before = _all(scenes.NAMESPACE)

@@ -10,6 +10,7 @@ import shutil
 import socket
 import stat
 from hashlib import sha256
+from importlib.metadata import version
 
 import joblib
 import numpy as np
@@ -18,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import small_world
+from lightgbm import LGBMClassifier
 from sklearn.linear_model import LogisticRegression
 from small_world import CONFIG, DAY, MODEL, NAMES, OUTPUTS, SNAPSHOT
 
@@ -379,6 +381,21 @@ def test_one_file_is_the_same_rows_in_the_same_order(world, another_world):
     assert single.path(f"{OUTPUTS}/{DAY}/predictions.parquet").is_file()
     pd.testing.assert_frame_equal(single.predictions(), world.predictions())
     assert (single("verify", *ON).code, single("replay", *ON).code) == (0, 0)
+
+
+def test_the_plan_names_the_libraries_of_the_model(world):
+    """What decides the scores is part of the plan: with LightGBM its version too, and else nothing new."""
+    usual = {"batchscore", "joblib", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy"}
+    world.run()
+    before = document(world, "manifest.json")["plan"]["versions"]
+    customers = small_world.customers()
+    world.release(small_world.fit(LGBMClassifier(n_estimators=3, verbose=-1), small_world.target(customers)))
+    ended = world.run("--republish", "--reason", "another model")
+    after = document(world, "manifest.json")["plan"]["versions"]
+
+    assert ended.code == 0, ended.err
+    assert set(before) == usual
+    assert after == {**before, "lightgbm": version("lightgbm")}
 
 
 def test_all_columns_are_passed_through(world):

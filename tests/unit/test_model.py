@@ -721,5 +721,6 @@ def test_other_libraries_with_the_same_interface():
     cut = [blocks(loaded, table.slice(start, 250)) for start in range(0, 600, 250)]
 
     assert ref.facts["library"] == f"lightgbm {lightgbm.__version__}, scikit-learn {sklearn.__version__}"
+    assert ref.libraries == {"lightgbm": lightgbm.__version__, "scikit-learn": sklearn.__version__}
     assert loaded.estimator.n_jobs == 1
     assert blocks(loaded, table).tobytes() == np.concatenate(cut).tobytes()

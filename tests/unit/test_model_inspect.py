@@ -14,6 +14,7 @@ import sklearn
 import skops.io
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from lightgbm import LGBMClassifier
 from made_models import MIXED_KINDS, dumped, fitted
 from skl2onnx import to_onnx
 
@@ -82,6 +83,15 @@ def test_a_graph_is_inspected():
     assert (found.format, found.n_features, found.features, found.classes) == ("onnx", 7, None, (0, 1))
     assert found.libraries["producer"].startswith("skl2onnx")
     assert "LinearClassifier" in found.types
+
+
+def test_a_classifier_that_keeps_its_classes_elsewhere():
+    """LightGBM's names no classes where scikit-learn's do; its name tells that it has some."""
+    estimator = LGBMClassifier(n_estimators=2, verbose=-1).fit(np.arange(60.0).reshape(30, 2), np.arange(30) % 2)
+    found = inspect("m.joblib", dumped(estimator))
+
+    assert (found.classes, found.estimator) == (None, "LGBMClassifier")
+    assert "output" not in found.yaml
 
 
 def test_a_regressor_has_no_classes():

@@ -30,6 +30,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 app.kubernetes.io/component: driver
 {{- end -}}
 
+{{- define "batchscore.hookLabels" -}}
+{{ include "batchscore.selectorLabels" . }}
+app.kubernetes.io/component: hook
+{{- end -}}
+
 {{- define "batchscore.image" -}}
 {{- if .Values.image.digest -}}
 {{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}

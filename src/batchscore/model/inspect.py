@@ -61,10 +61,15 @@ class Inspection:
         version = stem.rsplit("_v", 1)[-1] if "_v" in stem else "…"
         lines = ["model:", f"  path: {json.dumps(self.path, ensure_ascii=False)}", f'  version: "{version}"']
         lines += [f"  sha256: {self.sha256}"]
-        lines += ["  output: value"] if self.classes is None else []
+        lines += [] if self._is_classifier else ["  output: value"]
         if self.format == "skops" and self.review:
             lines += ["  trusted:", *(f"    - {name}" for name in self.review)]
         return "\n".join(lines) + "\n"
+
+    @property
+    def _is_classifier(self) -> bool:
+        """Whether the file names classes, or its last step says by its name that it knows some, as LightGBM's does."""
+        return self.classes is not None or self.estimator.rstrip(")").endswith("Classifier")
 
     def record(self) -> dict[str, Any]:
         """Return the inspection as plain data."""

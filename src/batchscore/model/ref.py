@@ -56,6 +56,12 @@ class ModelRef:
         """The names of the columns of the score matrix."""
         return score_names(self.output, self.classes)
 
+    @property
+    def libraries(self) -> dict[str, str]:
+        """The versions of the libraries that the model comes from, as it names them."""
+        named = (text.rpartition(" ") for text in self.facts["library"].split(", ") if text)
+        return {name: version for name, _, version in named}
+
     def record(self) -> dict[str, Any]:
         """Return the model's entry in the record of a run."""
         names = ("name", "version", "path", "sha256", "size", "format", "output", "trained_until", "trained_after")
