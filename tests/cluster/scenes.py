@@ -24,9 +24,13 @@ WINTER = {"snapshot.path": "data/batch", "partition.rows": "900", "volume.on_bre
 """A run of some sixty partitions: long enough for something to happen to it."""
 SLOWLY = {
     **WINTER,
-    "cluster.kubernetes.worker.resources": '{"requests": {"cpu": "100m"}, "limits": {"cpu": "400m", "memory": "700Mi"}}',
+    "cluster.kubernetes.worker.resources": '{"requests": {"cpu": "100m"}, "limits": {"cpu": "200m", "memory": "700Mi"}}',
 }
-"""The same by workers that get less than half a core: a helm upgrade fits into it on any machine."""
+"""The same by workers that get a fifth of a core: a helm upgrade fits into it on any machine."""
+GONE = 180
+"""Seconds that a removal may take on a busy machine.
+
+The operator holds it for 60 s when the scheduler does not answer, and then pods have 30 s to end."""
 T = TypeVar("T")
 
 

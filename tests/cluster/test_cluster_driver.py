@@ -157,7 +157,7 @@ def test_unschedulable() -> None:
     )
     finished(job, ("Failed", "BackoffLimitExceeded"), 180)
     RECORD.endings.append(("no node has the label that workers need", str(exit_code(job)), error_of(job)))
-    until("nothing left", 100, lambda: not scenes.left(job))
+    until("nothing left", scenes.GONE, lambda: not scenes.left(job))
 
     assert exit_code(job) == 22
     assert error_of(job).startswith("error[E-CLUSTER-UNSCHEDULABLE]")
@@ -184,7 +184,7 @@ def _stranger(name: str, host: str, ports: tuple[int, ...], namespace: str) -> d
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
     kubectl("create", "-f", "-", given=json.dumps(pod), namespace=namespace)
     phase = ("get", "pod", name, "-o", "jsonpath={.status.phase}")
-    until(name, 60, lambda: kubectl(*phase, namespace=namespace) in ("Succeeded", "Failed"))
+    until(name, 120, lambda: kubectl(*phase, namespace=namespace) in ("Succeeded", "Failed"))
     said = kubectl("logs", name, namespace=namespace).split("\n")
     kubectl("delete", "pod", name, "--wait=false", namespace=namespace)
     return {int(line.split()[0]): line.endswith("open") for line in said if line}
@@ -235,7 +235,7 @@ def test_operator_is_down(facts: dict[str, Any]) -> None:
     finished(job, ("Failed", "BackoffLimitExceeded"), 180)
     RECORD.endings.append(("the operator is down", str(exit_code(job)), error_of(job)))
     kubectl("scale", "deployment", "--all", "--replicas=1", namespace="dask-operator")
-    until("nothing left", 120, lambda: not scenes.left(job))
+    until("nothing left", scenes.GONE, lambda: not scenes.left(job))
 
     assert exit_code(job) == 22
     assert error_of(job).startswith("error[E-CLUSTER-OPERATOR]")

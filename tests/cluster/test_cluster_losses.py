@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import scenes
 from scenes import (
+    GONE,
     drivers,
     ending,
     error_of,
@@ -33,9 +34,6 @@ from scenes import (
 from timeline import RECORD, tell
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(700, func_only=True), pytest.mark.usefixtures("installed")]
-
-GONE = 100
-"""The longest that a removal may take: the operator holds one for 60 s when the scheduler does not answer."""
 
 
 def in_the_middle(name: str, settings: dict[str, str] | None = None) -> str:
@@ -199,7 +197,7 @@ def test_node_cut_off(reference: dict[str, bytes], second: None) -> None:
     until("a worker in its place", 120, lambda: ending(job) or len(_on(job, "node1")) == 2)
     finished(job, seconds=300)
     inside("ip", "link", "set", "link2", "up")
-    until("everything gone", 200, lambda: not left(job))
+    until("everything gone", GONE, lambda: not left(job))
     time.sleep(1)
 
     assert len(lost) == 1

@@ -118,7 +118,7 @@ def test_two_environments(reference: dict[str, bytes]) -> None:
     helm("uninstall", scenes.RELEASE, "--wait", "--timeout", "240s", namespace=OTHER)
     tell("the other environment is uninstalled")
     finished(job)
-    until("everything gone", 100, lambda: not scenes.left(job) + scenes.left("beside-dev", OTHER))
+    until("everything gone", scenes.GONE, lambda: not scenes.left(job) + scenes.left("beside-dev", OTHER))
     left = _all(OTHER)
 
     assert metadata("outputs-dev")["environment"] == "dev"

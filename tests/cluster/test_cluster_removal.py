@@ -29,7 +29,7 @@ def test_uninstall_in_mid_run() -> None:
     told = _is_remembered()
     helm("uninstall", scenes.RELEASE, "--wait", "--timeout", "240s")
     kubectl("delete", "jobs", "--all")
-    until("nothing of the run left", 120, lambda: not scenes.left(job))
+    until("nothing of the run left", scenes.GONE, lambda: not scenes.left(job))
     selector = ("-l", f"app.kubernetes.io/instance={scenes.RELEASE}")
     until("nothing of the release left but the claim", 120, lambda: names(KINDS, *selector) == CLAIM)
     until("nothing in the Pushgateway", 20, lambda: not _is_remembered())
@@ -40,7 +40,7 @@ def test_uninstall_in_mid_run() -> None:
 def test_operator_goes_last() -> None:
     """The operator and its CRDs go without leaving anything in Terminating."""
     # A driver ends before its cluster is gone when the removal takes its longest, which is a minute.
-    until("no Dask cluster", 100, lambda: not names("daskclusters", "--all-namespaces"))
+    until("no Dask cluster", scenes.GONE, lambda: not names("daskclusters", "--all-namespaces"))
     helm("uninstall", "dask-operator", "--wait", "--timeout", "120s", namespace="dask-operator")
     crds = [f"dask{kind}.kubernetes.dask.org" for kind in ("clusters", "workergroups", "jobs", "autoscalers")]
     kubectl("delete", "crd", *crds, "--timeout=60s")

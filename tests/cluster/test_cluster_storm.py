@@ -39,7 +39,7 @@ def test_storm(facts: dict[str, Any]) -> None:
     show("During the run", f"$ kubectl get all,daskcluster\n{kubectl('get', 'all,daskcluster')}")
     finished(job)
     step("the Job is complete")
-    until("nothing of the cluster left", 100, lambda: not scenes.left(job))
+    until("nothing of the cluster left", scenes.GONE, lambda: not scenes.left(job))
     step("the Dask cluster is gone")
     time.sleep(1)
     show("After the run", f"$ kubectl get all,daskcluster\n{kubectl('get', 'all,daskcluster')}")
