@@ -25,8 +25,10 @@ WINTER = {"snapshot.path": "data/batch", "partition.rows": "900", "volume.on_bre
 SLOWLY = {
     **WINTER,
     "cluster.kubernetes.worker.resources": '{"requests": {"cpu": "100m"}, "limits": {"cpu": "200m", "memory": "700Mi"}}',
+    "cluster.kubernetes.min_workers": "1",
+    "cluster.kubernetes.max_workers": "1",
 }
-"""The same by workers that get a fifth of a core: a helm upgrade fits into it on any machine."""
+"""The same by one worker that gets a fifth of a core: a helm upgrade fits into it on any machine."""
 GONE = 180
 """Seconds that a removal may take on a busy machine.
 

@@ -50,9 +50,9 @@ class ClusterOptions(Section):
     deadline_minutes: float = Field(default=720.0, gt=0)
     """How long the whole scoring may take before code 24."""
     task_deaths: int = Field(default=2, ge=0, le=10)
-    """How many workers may die over one partition before it is given up with code 24; local processes only."""
+    """How many workers may die over one partition before it is given up with code 24; at `address` the scheduler's own setting counts."""
     silence_minutes: float = Field(default=2.0, gt=0)
-    """How long a worker may be silent before another one gets its partition; local processes only."""
+    """How long a worker may be silent before another one gets its partition; at `address` the scheduler's own setting counts."""
     reconnects: int = Field(default=2, ge=0, le=10)
     """How often the missing partitions are handed out again after the scheduler was lost."""
 
