@@ -25,6 +25,8 @@ ARROW_TYPES = {
     **{str(each): each for each in (pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64())},
 }
 """The Arrow type of each type of the feature schema."""
+SCHEMA_TYPES = {dtype: word for word, dtype in ARROW_TYPES.items()}
+"""The feature schema's word for each of these types; Arrow's own is another for some: `double`, `date32[day]`."""
 
 
 class _Absent:

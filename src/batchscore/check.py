@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from batchscore import __version__, infer, ingest, machine, model, postprocess, sources, transit
-from batchscore.blocks import ARROW_TYPES, hold_off_pandas
+from batchscore.blocks import ARROW_TYPES, SCHEMA_TYPES, hold_off_pandas
 from batchscore.compiled import find_compiled
 from batchscore.config import RunConfig, deciding_keys
 from batchscore.errors import ConfigError, ContractError
@@ -257,11 +257,18 @@ def _check_names(config: RunConfig, schema: FeatureSchema) -> None:
             slug="DUPLICATE-COLUMN",
             remedy="leave it out",
         )
+    for key, name in postprocess.new_columns(config.postprocess):
+        if name == id_column:
+            raise ConfigError(
+                f"{key} names the column '{name}', which is the id", slug="DUPLICATE-COLUMN", remedy="name it otherwise"
+            )
 
 
 def column_types(schema: FeatureSchema, carried: Sequence[tuple[str, pa.DataType]]) -> dict[str, str]:
     """Return features and carried columns with their types in the words of the feature schema."""
-    return {name: str(dtype) for name, dtype in carried[1:]} | {each.name: each.dtype for each in schema.features}
+    return {name: SCHEMA_TYPES[dtype] for name, dtype in carried[1:]} | {
+        each.name: each.dtype for each in schema.features
+    }
 
 
 def _check_names_out(

@@ -28,6 +28,10 @@ class Run:
     """What it is called: a date, or a date and a revision."""
     table: pa.Table
     """Its predictions."""
+    decided: Sequence[str]
+    """The columns of it that the run made, scores, flag and labels; the others come from the snapshot."""
+    flag: str | None
+    """The name of its flag; None without one."""
     summary: Mapping[str, Any]
     """The content of its summary_metrics.json."""
     plan: Mapping[str, Any]
@@ -46,6 +50,10 @@ class Comparison:
     """Quantiles of new minus old prediction over the common rows; empty without common rows."""
     crossed: Mapping[str, int]
     """Common rows whose flag was `raised` and `lowered`."""
+    decisions: Mapping[str, int]
+    """Common rows whose label, rule or other decided column is another one, by column; where it differs only."""
+    only_columns: tuple[Sequence[str], Sequence[str]]
+    """Decided columns of the old and of the new run that the other has not; flags are compared under any name."""
     movers: Sequence[Mapping[str, Any]]
     """The common rows whose prediction moved most: id, old, new."""
     quantiles: Mapping[str, Sequence[float | None]]
@@ -59,22 +67,22 @@ class Comparison:
 
     @property
     def is_same(self) -> bool:
-        """Whether ids, predictions and flags are all the same."""
-        return not (self.rows["only_old"] or self.rows["only_new"] or self.changed or any(self.crossed.values()))
+        """Whether ids, predictions, flags and all other decisions are the same."""
+        rows = self.rows["only_old"] or self.rows["only_new"]
+        return not (rows or self.changed or any(self.crossed.values()) or self.decisions or any(self.only_columns))
 
     def record(self) -> dict[str, Any]:
         """Return the comparison as plain data."""
         return {**asdict(self), "same": self.is_same}
 
 
-def compare(old: Run, new: Run, *, id_column: str, flag: str | None) -> Comparison:
+def compare(old: Run, new: Run, *, id_column: str) -> Comparison:
     """Compare two runs by id.
 
     Args:
         old: The earlier run.
         new: The later run.
         id_column: The id's name, in both.
-        flag: The flag column's name; None when there is none.
     """
     before, after = _common(old.table, new.table, id_column)
     common = before.num_rows
@@ -90,7 +98,9 @@ def compare(old: Run, new: Run, *, id_column: str, flag: str | None) -> Comparis
         },
         changed=int(np.count_nonzero(moved)),
         change_quantiles=_quantiles(moved) if common else {},
-        crossed=_crossed(before, after, flag),
+        crossed=_crossed(before, after, old.flag, new.flag),
+        decisions=_decisions(before, after, [name for name in _others(old) if name in _others(new)]),
+        only_columns=(_only(old, new), _only(new, old)),
         movers=[_mover(before, after, id_column, int(row)) for row in order if moved[row]],
         quantiles={
             name: (old.summary["quantiles"]["prediction"][name], new.summary["quantiles"]["prediction"][name])
@@ -121,12 +131,36 @@ def _quantiles(values: Any) -> dict[str, float]:
     return {f"p{round(100 * share):02d}": float(value) for share, value in zip(SHARES, found, strict=True)}
 
 
-def _crossed(old: pa.Table, new: pa.Table, flag: str | None) -> dict[str, int]:
-    if flag is None or flag not in old.column_names or flag not in new.column_names:
+def _crossed(old: pa.Table, new: pa.Table, old_flag: str | None, new_flag: str | None) -> dict[str, int]:
+    if old_flag is None or new_flag is None:
         return {"raised": 0, "lowered": 0}
-    before, after = old.column(flag), new.column(flag)
+    before, after = old.column(old_flag), new.column(new_flag)
     raised = pc.sum(pc.and_(after, pc.invert(before))).as_py() or 0
     return {"raised": raised, "lowered": pc.sum(pc.and_(before, pc.invert(after))).as_py() or 0}
+
+
+def _others(run: Run) -> list[str]:
+    return [name for name in run.decided if name not in ("prediction", run.flag)]
+
+
+def _only(one: Run, other: Run) -> list[str]:
+    """Return the decided columns that only one run has; a flag is one under any name."""
+    flag = [one.flag] if one.flag is not None and other.flag is None else []
+    prediction = [name for name in one.decided if name == "prediction" and name not in other.decided]
+    return [*prediction, *(name for name in _others(one) if name not in _others(other)), *flag]
+
+
+def _decisions(old: pa.Table, new: pa.Table, names: Sequence[str]) -> dict[str, int]:
+    counts = {name: _differing(old.column(name), new.column(name)) for name in names}
+    return {name: count for name, count in counts.items() if count}
+
+
+def _differing(old: pa.ChunkedArray, new: pa.ChunkedArray) -> int:
+    if old.type != new.type:
+        return len(new)
+    both_null = pc.and_(pc.is_null(old), pc.is_null(new))
+    same = pc.or_(both_null, pc.fill_null(pc.equal(old, new), False))  # noqa: FBT003 - pyarrow takes it so only
+    return len(new) - (pc.sum(same).as_py() or 0)
 
 
 def _mover(old: pa.Table, new: pa.Table, id_column: str, row: int) -> dict[str, Any]:

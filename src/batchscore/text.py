@@ -222,7 +222,7 @@ def comparison_text(old: str, new: str, found: Mapping[str, Any]) -> str:
     """
     rows = found["rows"]
     lines = [
-        f"{old} → {new}" + ("  the same ids, predictions and flags" if found["same"] else ""),
+        f"{old} → {new}" + ("  the same ids, predictions and decisions" if found["same"] else ""),
         "",
         *indented(
             table(
@@ -258,6 +258,12 @@ def _common_lines(found: Mapping[str, Any]) -> list[str]:
         (
             f"{counted(rows['common'], 'row')} in both: {counted(found['changed'], 'score')} changed, {crossed['raised']:,} newly flagged,"
             f" {crossed['lowered']:,} no longer"
+        ),
+        *(f"'{name}' is another in {counted(count, 'row')}" for name, count in found["decisions"].items()),
+        *(
+            f"only {side} has the column{'s' if len(names) > 1 else ''} {', '.join(map(repr, names))}"
+            for side, names in zip(("the old run", "the new run"), found["only_columns"], strict=True)
+            if names
         ),
         *([f"change of the score: {moves}", "moved most:", *indented(table(movers))] if found["changed"] else []),
     ]

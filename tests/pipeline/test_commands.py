@@ -64,7 +64,7 @@ def test_a_day_is_planned_run_shown_verified_and_replayed(world):
     assert DAY in said["runs"].out
     assert f"VERIFIED {DAY}" in said["verify"].out
     assert f"SAME {DAY}: 3 parts, byte for byte" in said["replay"].out
-    assert "the same ids, predictions and flags" in said["diff"].out
+    assert "the same ids, predictions and decisions" in said["diff"].out
     assert "nothing to do" in said["plan again"].out
 
 

@@ -1,5 +1,7 @@
 """Held runs: complete, unpublished, released or dropped by a person, exactly once."""
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -107,12 +109,17 @@ def test_held_republish_is_released_as_the_next_revision(store: Store):
     assert first and (second.number, second.parent_sha256) == (2, first.sha256)
 
 
-def test_damaged_held_run_is_not_released(store: Store):
-    """A held file that changed is found before it is published."""
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+@pytest.mark.parametrize("damage", [_cut, Path.unlink], ids=["damaged", "gone"])
+@pytest.mark.parametrize("name", [*layout.DOCUMENTS, f"{layout.PREDICTIONS}/part-00001.parquet"])
+def test_damaged_held_run_is_not_released(store: Store, name: str, damage: Callable[[Path], None]):
+    """A held file that changed or went is found before it is published, data and documents alike."""
     held = hold(store)
-    path = Path(store.root.shown(layout.run(held.commit.run, layout.SUMMARY)))
-    path.write_bytes(path.read_bytes() + b" ")
-    with pytest.raises(StateDamaged, match=r"summary_metrics\.json"):
+    damage(Path(store.root.shown(layout.run(held.commit.run, name))))
+    with pytest.raises(StateDamaged, match=re.escape(name)):
         store.release(DATE, by="ana", reason="fine")
 
     assert store.head(DATE) is None

@@ -16,6 +16,7 @@ from batchscore.store import Published, Store
 from batchscore.text import Answer, Given
 
 if TYPE_CHECKING:
+    from batchscore.compare import Run
     from batchscore.page import Damaged, Day, Reject
 
 
@@ -82,22 +83,36 @@ def replay(
 
 def diff(given: Given, old: str, new: str, *, exit_code: bool) -> Answer:
     """Compare two published dates or revisions (`2013-02-08@1`)."""
-    from batchscore.compare import Run, compare
+    from batchscore.compare import compare
 
     config = load_config(given.files, given.overrides)
     store = look_at_output(config)
     sides = []
     for side in (old, new):
         day, _, number = side.partition("@")
-        published = store.published(parse_day(day).isoformat(), _revision(number))
-        summary, manifest = published.document("summary_metrics.json"), published.document("manifest.json")
-        sides.append(Run(name=side, table=published.table(), summary=summary, plan=manifest["plan"]))
-    flag = config.postprocess.flag if config.postprocess.threshold is not None else None
-    found = compare(sides[0], sides[1], id_column=config.snapshot.id, flag=flag)
+        sides.append(_side(side, store.published(parse_day(day).isoformat(), _revision(number))))
+    found = compare(*sides, id_column=config.snapshot.id)
     return Answer(
         text=text.comparison_text(old, new, found.record()),
         document=found.record(),
         exit_code=3 if exit_code and not found.is_same else 0,
+    )
+
+
+def _side(name: str, published: Published) -> Run:
+    """Return a published run as one side of a comparison."""
+    from batchscore.compare import Run
+    from batchscore.postprocess import made_columns
+    from batchscore.prove import recorded_config
+
+    options, table = recorded_config(published).postprocess, published.table()
+    return Run(
+        name=name,
+        table=table,
+        decided=made_columns(options, table.column_names),
+        flag=options.flag if options.threshold is not None else None,
+        summary=published.document("summary_metrics.json"),
+        plan=published.document("manifest.json")["plan"],
     )
 
 

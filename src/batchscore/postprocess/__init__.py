@@ -11,7 +11,14 @@ import pyarrow as pa
 
 from batchscore.errors import ConfigError
 from batchscore.postprocess.calibration import Curve, load_curve
-from batchscore.postprocess.check import check_options, columns_used, is_probability, rule_types
+from batchscore.postprocess.check import (
+    check_options,
+    columns_used,
+    is_probability,
+    made_columns,
+    new_columns,
+    rule_types,
+)
 from batchscore.postprocess.options import CalibrationOptions, PostprocessOptions, SegmentOptions
 from batchscore.profile.buffers import column
 from batchscore.rules import CompiledRules, Outcome, Rows, RuleTest, compile_rules, tell_rules
@@ -29,6 +36,8 @@ __all__ = [
     "check_options",
     "columns_used",
     "load_curve",
+    "made_columns",
+    "new_columns",
 ]
 
 ClassLabel = str | int | float | bool

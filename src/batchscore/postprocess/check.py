@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from batchscore.errors import ConfigError
 from batchscore.postprocess.options import RESERVED, CalibrationOptions, PostprocessOptions
@@ -20,6 +20,25 @@ def columns_used(options: PostprocessOptions) -> tuple[str, ...]:
     used |= {rule.then.lookup.by for rule in options.rules if rule.then.lookup is not None}
     used |= {options.segments.column} if options.segments is not None else set()
     return tuple(sorted(used - {"prediction", "raw_prediction", "label"}))
+
+
+def new_columns(options: PostprocessOptions) -> Iterator[tuple[str, str]]:
+    """Yield every column that the section names anew, with its key's path."""
+    if options.threshold is not None:
+        yield "postprocess.flag", options.flag
+    if options.review_band is not None:
+        yield "postprocess.review", options.review
+    for at, rule in enumerate(options.rules):
+        path = f"postprocess.rules.{at}.then"
+        yield from ((f"{path}.set.{name}", name) for name in rule.then.set)
+        if rule.then.lookup is not None:
+            yield f"{path}.lookup.into", rule.then.lookup.into
+
+
+def made_columns(options: PostprocessOptions, names: Sequence[str]) -> list[str]:
+    """Return those of the predictions' columns that are scores and decisions, in order; the others are passed through."""
+    new = {name for _, name in new_columns(options)}
+    return [name for name in names if name in RESERVED or name in new or name.startswith("prediction_")]
 
 
 def rule_types(

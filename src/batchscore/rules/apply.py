@@ -222,19 +222,26 @@ def _look_up(
     import pyarrow.compute as pc
 
     where = np.flatnonzero(mask)
-    asked = rows.column(lookup.by).take(pa.array(where))
-    keys = table.column(0).combine_chunks()
-    if not pa.types.is_integer(asked.type):
-        asked = asked.cast(keys.type)
-    elif asked.type != keys.type:
-        asked = asked.cast(pa.int64())
-    index = np.asarray(pc.index_in(asked, value_set=keys).fill_null(-1).to_numpy(zero_copy_only=False))
+    asked, keys = _comparable(rows.column(lookup.by).take(pa.array(where)), table.column(0).combine_chunks())
+    found = pc.index_in(asked, value_set=keys, skip_nulls=True)
+    index = np.asarray(found.fill_null(-1).to_numpy(zero_copy_only=False))
     where, index = where[index >= 0], index[index >= 0]
     values = table.column(1)
     if lookup.into == "prediction":
         prediction[where] = values.cast(pa.float64()).to_numpy()[index]
     else:
         columns[lookup.into].put(where, values.to_pylist(), index)
+
+
+def _comparable(asked: pa.Array, keys: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """Return what is looked up and the keys in one type, without changing a value; a key that can not be asked for is null."""
+    import pyarrow.compute as pc
+
+    if pa.types.is_floating(asked.type):
+        return asked.cast(pa.float64()), keys.cast(pa.float64(), safe=False)
+    if asked.type == pa.uint64():
+        return asked, pc.if_else(pc.less(keys, 0), None, keys).cast(pa.uint64())
+    return asked.cast(keys.type), keys
 
 
 def _table(lookup: Lookup, types: Mapping[str, str | None], read: Read, path: str, *, probability: bool) -> pa.Table:

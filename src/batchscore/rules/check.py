@@ -14,6 +14,7 @@ Family = Literal["number", "text", "boolean", "date", "time"]
 
 _FAMILIES: Mapping[str, Family] = {"string": "text", "bool": "boolean", "date32": "date", "timestamp[us]": "time"}
 _ORDERED = ("above", "at_least", "below", "at_most")
+_INT64 = (-(2**63), 2**63 - 1)
 _MAX_RULES = 62
 """With `match: all` the rules that held are the bits of one int64 per row."""
 
@@ -126,8 +127,12 @@ def _then_problems(
         kind: Family = "boolean" if isinstance(value, bool) else "text" if isinstance(value, str) else "number"
         if kinds.setdefault(name, kind) != kind:
             yield f"{path}.set.{name} is {kind}, but another rule sets it to {kinds[name]}"
+        if not name:
+            yield f"{path}.set has a column without a name"
         if name in reserved or name in types:
             yield f"{path}.set.{name} is the name of another column"
+        if kind == "number" and not isinstance(value, float) and not _INT64[0] <= int(value) <= _INT64[1]:
+            yield f"{path}.set.{name} is {value}, which no whole number of 64 bits is"
     lookup = rule.then.lookup
     if lookup is None:
         return

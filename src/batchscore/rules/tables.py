@@ -33,7 +33,7 @@ Sha256 = Annotated[str, AfterValidator(_digest)]
 def read_table(
     path: str, sha256: str, columns: Sequence[str], *, read: Read, key: str, texts: Sequence[str] = ()
 ) -> pa.Table:
-    """Return the named columns of a pinned table, without nulls, texts as strings.
+    """Return the named columns of a pinned table, without nulls, each kind of values in its widest type.
 
     Args:
         path: The file; its suffix says whether it is CSV or parquet.
@@ -44,7 +44,7 @@ def read_table(
         texts: Columns that are text also where a CSV file looks like numbers.
 
     Raises:
-        ConfigError: When the file is missing, another one, no table, or lacks a column.
+        ConfigError: When the file is missing, another one, no table, lacks a column or has a value that fits nowhere.
     """
     try:
         content = transit.read_pinned(path, sha256, read)
@@ -62,7 +62,11 @@ def read_table(
             raise _refusal(key, path, f"has no single column '{name}' (its columns are {known})", "TABLE-COLUMN")
         if table.column(name).null_count:
             raise _refusal(key, path, f"has a null in the column '{name}'", "TABLE-NULL")
-    return pa.table([_plain(table.column(name)) for name in columns], names=list(columns))
+    try:
+        return pa.table([_plain(table.column(name)) for name in columns], names=list(columns))
+    except pa.ArrowInvalid as error:
+        fact = f"has a value that is too large or too fine: {' '.join(str(error).split())}"
+        raise _refusal(key, path, fact, "TABLE-VALUE") from error
 
 
 def _parse(path: str, content: bytes, key: str, texts: Sequence[str]) -> pa.Table:
@@ -94,6 +98,10 @@ def _plain(column: pa.ChunkedArray) -> pa.Array:
         column = column.cast(pa.int64())
     elif pa.types.is_floating(kind):
         column = column.cast(pa.float64())
+    elif pa.types.is_timestamp(kind):
+        column = column.cast(pa.timestamp("us", kind.tz))
+    elif pa.types.is_date(kind):
+        column = column.cast(pa.date32())
     whole = column.combine_chunks()
     return whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole
 

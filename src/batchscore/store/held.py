@@ -13,9 +13,9 @@ from typing import Any, Literal
 from batchscore.errors import OutputExists, UsageError
 from batchscore.store import layout
 from batchscore.store.commits import Commit, commit_from, commits, head
-from batchscore.store.publish import Publication, acknowledge, build, record
+from batchscore.store.publish import Publication, acknowledge, build, check_files, record
 from batchscore.store.root import Root
-from batchscore.store.sealed import damaged, put_once, read_sealed, seal
+from batchscore.store.sealed import put_once, read_sealed, seal
 
 State = Literal["open", "released", "discarded"]
 
@@ -113,13 +113,25 @@ def _publish(root: Root, held: HeldRun, *, by: str, reason: str, run_type: str) 
     current = head(root, wanted.date)
     if (current.sha256 if current else None) != wanted.parent_sha256:
         raise _overtaken(wanted, current)
-    for name in layout.DOCUMENTS:
-        if root.digest(layout.run(wanted.run, name))[0] != wanted.document_sha256(name):
-            raise damaged(root.shown(layout.run(wanted.run, name)), "it is not the file that was held")
+    _check_whole(root, wanted)
     first = record(root, wanted)
     if first.run != wanted.run:
         raise _overtaken(wanted, first)
     return first
+
+
+def _check_whole(root: Root, wanted: Commit) -> None:
+    """Hash every file of a held run.
+
+    Raises:
+        StateDamaged: When one is missing or not the file that was held.
+    """
+    fact = "it is not the file that was held"
+    documents = ((layout.run(wanted.run, name), wanted.document_sha256(name)) for name in layout.DOCUMENTS)
+    check_files(root, documents, fact)
+    manifest, _ = read_sealed(root, layout.run(wanted.run, layout.MANIFEST))
+    data = layout.published_files(manifest).items()
+    check_files(root, ((layout.run(wanted.run, path), sha256) for path, (sha256, _) in data), fact)
 
 
 def _read(root: Root, date: str, number: int, discarded: set[int], published: set[str]) -> HeldRun:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -187,10 +187,23 @@ def check_parts(root: Root, publication: Publication) -> None:
     Raises:
         StateDamaged: When a part is missing or other bytes.
     """
+    stored = [*_predictions(publication), *_quarantine(publication)]
+    check_files(root, ((key, part.sha256) for part, key in stored), "its bytes are not those that were scored")
+
+
+def check_files(root: Root, files: Iterable[tuple[str, str]], fact: str) -> None:
+    """Hash files that are to be published.
+
+    Args:
+        root: The output root.
+        files: Their keys, and the sha256 that each must have.
+        fact: What is said of one that has another.
+
+    Raises:
+        StateDamaged: When a file is missing or has another digest.
+    """
     with ThreadPoolExecutor(THREADS) as threads:
-        for _ in threads.map(
-            lambda stored: _check(root, stored), [*_predictions(publication), *_quarantine(publication)]
-        ):
+        for _ in threads.map(lambda file: _check(root, *file, fact), list(files)):
             pass
 
 
@@ -244,15 +257,14 @@ def _key(publication: Publication, part: Part) -> str:
     return layout.work_part(publication.plan.date, publication.plan.plan_id, part.name, part.sha256)
 
 
-def _check(root: Root, stored: _Stored) -> None:
-    part, key = stored
+def _check(root: Root, key: str, sha256: str, fact: str) -> None:
     for _ in range(root.reads):
         try:
-            if root.digest(key) == (part.sha256, part.size):
+            if root.digest(key)[0] == sha256:
                 return
         except FileNotFoundError:
             raise damaged(root.shown(key), "it is missing") from None
-    raise damaged(root.shown(key), "its bytes are not those that were scored")
+    raise damaged(root.shown(key), fact)
 
 
 def _put_data(root: Root, stage: Stage, publication: Publication) -> dict[str, tuple[str, int]]:
