@@ -9,6 +9,7 @@ import shlex
 import shutil
 import socket
 import stat
+from datetime import date, datetime
 from hashlib import sha256
 from importlib.metadata import version
 
@@ -37,6 +38,18 @@ def expected(world) -> np.ndarray:
     """Return what one plain call of the model gives for the whole snapshot."""
     frame = pd.concat([world.rows(number).to_pandas() for number in range(3)])
     return joblib.load(world.path(MODEL)).predict_proba(frame[list(NAMES)])[:, 1]
+
+
+OF_A_FILE = small_world.ROWS // small_world.FILES
+EXTRA = {
+    "a_float32": pa.array([1.5] * OF_A_FILE, pa.float32()),
+    "a_float64": pa.array([2.5] * OF_A_FILE, pa.float64()),
+    "a_date32": pa.array([date(2024, 2, 29)] * OF_A_FILE, pa.date32()),
+    "a_timestamp": pa.array([datetime(2024, 2, 29, 12)] * OF_A_FILE, pa.timestamp("us")),
+    "a_uint64": pa.array([2**64 - 1] * OF_A_FILE, pa.uint64()),
+    "a_bool": pa.array([True] * OF_A_FILE, pa.bool_()),
+}
+"""Columns that no model takes."""
 
 
 def test_a_day_is_planned_run_shown_verified_and_replayed(world):
@@ -90,6 +103,53 @@ def test_what_to_type_next_is_about_the_same_run(world):
     assert [command.split()[:2] for command in typed] == [["batchscore", "verify"], ["batchscore", "replay"]]
     assert [each.code for each in (ran, *ended, *others)] == [0] * 8, [each.err for each in (*ended, *others)]
     assert not world.path(OUTPUTS).exists()
+
+
+def _diff(world, *options):
+    """Publish a second revision with other options, and compare it with the first."""
+    world.run()
+    again = world.run(*options, "--republish", "--reason", "another way to decide")
+    assert again.code == 0, again.err
+    sides = (f"{DAY}@1", f"{DAY}@2")
+    return [world("diff", *WITH, *sides, "--exit-code", *more) for more in ([], ["--json"])]
+
+
+def test_diff_compares_labels_of_a_model_without_scores(world):
+    """Two models that give classes: as many rows differ as labels do."""
+    world.configure(model__output="class", postprocess=None)
+    world.run()
+    before = world.predictions()["label"]
+    world.release(small_world.fit(LogisticRegression(C=1e-4), small_world.target(small_world.customers())))
+    told, listed = _diff(world)
+    differing = int((world.predictions()["label"] != before).sum())
+
+    assert differing > 0
+    assert (told.code, listed.document["same"], listed.document["decisions"]) == (3, False, {"label": differing})
+    assert f"'label' is another in {differing} rows" in told.out
+
+
+def test_diff_compares_flags_of_other_names(world):
+    """A flag that was renamed is still the flag."""
+    told, listed = _diff(world, "--set", "postprocess.flag=churns", "--set", "postprocess.threshold=0.9")
+    flags = world.predictions()
+
+    assert (told.code, listed.document["decisions"], listed.document["only_columns"]) == (3, {}, [[], []])
+    assert listed.document["crossed"]["lowered"] == (flags["prediction"] >= 0.7).sum() - flags["churns"].sum() > 0
+
+
+def test_diff_compares_rules_and_what_they_set(world):
+    """Other rules decide otherwise: their column differs, and one has a column that the other has not."""
+    old = {"name": "old", "when": [{"column": "age", "at_least": 60}]}
+    world.configure(postprocess__rules=[old])
+    world.run()
+    world.configure(postprocess__rules=[{**old, "name": "aged", "then": {"set": {"desk": "b"}}}])
+    told, listed = _diff(world)
+    marked = int((world.predictions()["rule"] == "aged").sum())
+
+    assert (told.code, listed.document["changed"]) == (3, 0)
+    assert listed.document["decisions"] == {"rule": marked}
+    assert listed.document["only_columns"] == [[], ["desk"]]
+    assert "only the new run has the column 'desk'" in told.out
 
 
 def test_a_damaged_date_does_not_hide_the_others(world):
@@ -399,15 +459,44 @@ def test_the_plan_names_the_libraries_of_the_model(world):
 
 
 def test_all_columns_are_passed_through(world):
-    """`passthrough: all` carries every input column behind the id, values and types as they are."""
+    """`passthrough: all` carries every input column behind the id, of every type, values and types as they are."""
     world.configure(output__passthrough="all")
+    for number in range(3):
+        world.rewrite(
+            lambda table: pa.table({**dict(zip(table.column_names, table.columns, strict=True)), **EXTRA}), number
+        )
+    validated = world("validate", *ON)
     ended = world.run()
-    published = world.predictions()
-    given = pd.concat([world.rows(number).to_pandas() for number in range(3)], ignore_index=True)
+    published = pq.read_table(world.path(f"{OUTPUTS}/{DAY}/predictions.parquet"))
+    given = pa.concat_tables(world.rows(number) for number in range(3))
+
+    assert (validated.code, ended.code) == (0, 0), ended.err
+    assert published.column_names == [*given.column_names, "prediction", "risk_flag"]
+    assert published.select(given.column_names).equals(given)
+
+
+def test_rules_look_at_passed_through_columns_of_every_type(world):
+    """A rule on a float, a date and a time that no model takes: rows are marked, and another kind of value is refused."""
+    for number in range(3):
+        world.rewrite(
+            lambda table: pa.table({**dict(zip(table.column_names, table.columns, strict=True)), **EXTRA}), number
+        )
+    conditions = [
+        {"column": "a_float32", "above": 1.0},
+        {"column": "a_float64", "above": 1.0},
+        {"column": "a_date32", "above": "2024-01-01"},
+        {"column": "a_timestamp", "at_most": "2024-02-29T12:00:00"},
+    ]
+    world.configure(output__passthrough="all", postprocess__rules=[{"name": "all", "when": conditions}])
+    ended = world.run()
+    rules = world.predictions()["rule"]
+    world.configure(postprocess__rules=[{"name": "a", "when": [{"column": "a_date32", "above": 3}]}])
+    refused = world("validate", *ON)
 
     assert ended.code == 0, ended.err
-    assert published.columns.tolist() == [*given.columns, "prediction", "risk_flag"]
-    pd.testing.assert_frame_equal(published[given.columns.tolist()], given)
+    assert (rules == "all").sum() == 300
+    assert refused.code == 10
+    assert "'a_date32', which is date32, with a number (3)" in refused.err
 
 
 def test_files_get_the_mode_that_is_asked_for(world):

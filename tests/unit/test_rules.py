@@ -2,7 +2,7 @@ import hashlib
 import io
 import math
 import time
-from datetime import date
+from datetime import date, datetime
 
 import numpy as np
 import pyarrow as pa
@@ -266,6 +266,49 @@ def test_keys_may_be_numbers_or_texts_that_look_like_numbers():
     section, read = stored(sink.getvalue(), path="rates.parquet", into="grade")
 
     assert decide(section, read=read).columns["grade"].to_pylist() == [1, None, None, None, 1]
+
+
+@pytest.mark.parametrize(
+    ("by", "asked", "keys", "found"),
+    [
+        ("amount", pa.array([5.0, 5.5, None, float("nan"), -20.0]), [5, -20], [1, None, None, None, 2]),
+        ("amount", pa.array([5.0, 5.5, None, float("inf"), -0.0], pa.float32()), [5, 0], [1, None, None, None, 2]),
+        ("delay", pa.array([5, 2**64 - 5, None, 2**63, 7], pa.uint64()), [5, -5], [1, None, None, None, None]),
+        ("delay", pa.array([5, -5, None, 127, 7], pa.int8()), [5, 2**62], [1, None, None, None, None]),
+    ],
+    ids=["float64", "float32", "uint64", "int8"],
+)
+def test_numbers_of_any_type_are_looked_up(by, asked, keys, found):
+    """What has no equal among the whole keys, and a null or NaN, changes nothing."""
+    text = f"key,rate\n{keys[0]},1\n{keys[1]},2\n"
+    section, read = stored(text, by=by, key="key", into="grade")
+    table = rows().set_column(rows().column_names.index(by), by, asked)
+
+    assert decide(section, read=read, table=table).columns["grade"].to_pylist() == found
+
+
+@pytest.mark.parametrize("kind", [pa.timestamp("s"), pa.timestamp("ns"), pa.timestamp("us")])
+def test_times_of_any_unit_are_looked_up(kind):
+    """Keys in seconds find rows in microseconds."""
+    at = pa.array([datetime(2013, 2, 8, 6)], kind)
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"at": at, "rate": [1]}), sink, store_schema=True)
+    section, read = stored(sink.getvalue(), path="rates.parquet", by="at", into="grade")
+
+    assert decide(section, read=read).columns["grade"].to_pylist() == [1, None, None, None, None]
+
+
+def test_values_that_fit_nowhere_are_refused():
+    """A whole number above what 64 bits with a sign hold, as key or value: code 10 before anything is scored."""
+    for name in ("carrier", "rate"):
+        content = {"carrier": ["AA"], "rate": [1]} | {name: pa.array([2**63], pa.uint64())}
+        sink = io.BytesIO()
+        pq.write_table(pa.table(content), sink)
+        section, read = stored(sink.getvalue(), path="rates.parquet", into="grade")
+        with pytest.raises(ConfigError, match="too large or too fine") as caught:
+            decide(section, read=read)
+
+        assert caught.value.id == "E-CONFIG-TABLE-VALUE"
 
 
 @pytest.mark.parametrize(

@@ -238,7 +238,8 @@ def _comparable(asked: pa.Array, keys: pa.Array) -> tuple[pa.Array, pa.Array]:
     import pyarrow.compute as pc
 
     if pa.types.is_floating(asked.type):
-        return asked.cast(pa.float64()), keys.cast(pa.float64(), safe=False)
+        # A negative zero becomes the zero that it equals.
+        return pc.add(asked.cast(pa.float64()), 0.0), keys.cast(pa.float64(), safe=False)
     if asked.type == pa.uint64():
         return asked, pc.if_else(pc.less(keys, 0), None, keys).cast(pa.uint64())
     return asked.cast(keys.type), keys
