@@ -105,6 +105,33 @@ def test_what_to_type_next_is_about_the_same_run(world):
     assert not world.path(OUTPUTS).exists()
 
 
+@pytest.mark.parametrize("command", ["report", "plan"])
+def test_a_file_is_never_written_over_something_else(world, command):
+    """A mistyped `--output` costs neither configuration nor snapshot; an earlier file of the same kind is replaced."""
+    world.run()
+    option = "-o" if command == "report" else "--output"
+    before = world.tree()
+    refused = [world(command, *ON, option, str(path)) for path in (CONFIG, MODEL, world.part(0), small_world.SCHEMA)]
+    after = world.tree()
+    written = [world(command, *ON, option, "told") for _ in range(2)]
+
+    assert [ended.code for ended in refused] == [2] * 4
+    assert all("is there already and is something else" in ended.err for ended in refused)
+    assert after == before
+    assert [ended.code for ended in written] == [0, 0]
+
+
+def test_a_file_beyond_any_model_is_not_read_into_memory(world):
+    """A sparse file of 3 GiB is refused at once, with code 11; the twin is any model."""
+    with world.path("big.joblib").open("wb") as file:
+        file.truncate(3 << 30)
+    refused = world("model", "inspect", "big.joblib")
+
+    assert refused.code == 11
+    assert "'big.joblib' has 3.2 GB, which is more than any model" in refused.err
+    assert world("model", "inspect", MODEL).code == 0
+
+
 def _diff(world, *options):
     """Publish a second revision with other options, and compare it with the first."""
     world.run()

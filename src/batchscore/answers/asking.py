@@ -25,6 +25,8 @@ from batchscore.text import Answer, Given
 
 FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2999, 12, 31)
 """Dates that can be scored: schedules and baselines look some years to both sides, and the calendar has ends."""
+_ALIKE_BYTES = 15
+"""Bytes by which a file is known to be an earlier one of ours: `<!DOCTYPE html>`, or the first key of a document."""
 
 _log = logger(__name__)
 
@@ -166,18 +168,33 @@ def published_answer(given: Given, config: RunConfig, store: Store, commit: Comm
 
 
 def write_file(path: str, content: str, config: RunConfig) -> None:
-    """Write a text file.
+    """Write a text file; one that is there already is replaced when it begins alike, as an earlier one of ours does.
 
     Raises:
-        UsageError: When it can not be written, or lies where batchscore keeps its runs.
+        UsageError: When it can not be written, lies where batchscore keeps its runs, or would replace something else.
     """
     refuse_own(path, config)
     try:
+        _refuse_another(path, content)
         Path(path).write_text(content, encoding="utf-8")
     except OSError as error:
         raise UsageError(
             f"'{path}' can not be written: {error.strerror}", slug="OUTPUT-FILE", remedy="check the folder"
         ) from error
+
+
+def _refuse_another(path: str, content: str) -> None:
+    """Refuse to write over what begins otherwise: a mistyped name must not cost a configuration or a snapshot."""
+    wanted = content.encode()[:_ALIKE_BYTES]
+    try:
+        with Path(path).open("rb") as file:
+            found = file.read(_ALIKE_BYTES)
+    except FileNotFoundError:
+        return
+    if found and found != wanted:
+        raise UsageError(
+            f"'{path}' is there already and is something else", slug="OUTPUT-FILE", remedy="name another file"
+        )
 
 
 def create_file(path: str, content: bytes, config: RunConfig, *, exists: UsageError, remedy: str) -> None:

@@ -96,12 +96,13 @@ def _lines(found: Why) -> list[str]:
 def _score_facts(found: Why) -> list[tuple[str, object]]:
     row, again = found.published, found.again
     flag = found.postprocess["flag"]
-    raw = next(iter(again.scores.values())) if len(again.scores) == 1 else None
+    scores = {} if found.model["output"] == "class" else again.scores  # a class has a number and no score
+    raw = next(iter(scores.values())) if len(scores) == 1 else None
     moved = "raw_prediction" in row
     return [
         *[
             (f"score {name}" if raw is None else "raw score", f"{score!r} ({score.hex()})")
-            for name, score in again.scores.items()
+            for name, score in scores.items()
         ],
         ("prediction", f"{row['prediction']!r} ({row['prediction'].hex()})" if moved else None),
         ("threshold", None if again.threshold is None else f"{again.threshold!r}: {flag} {_shown(row.get(flag))}"),

@@ -13,13 +13,24 @@ from batchscore.config import RunConfig, load_config
 from batchscore.errors import ConfigError, ModelError, UsageError
 from batchscore.text import Answer, Given
 
+_LARGEST_BYTES = 2 << 30
+"""A file beyond this is not read into memory to be inspected."""
+
 
 def model_inspect(path: str) -> Answer:
     """Tell what a model file holds, without running any of it."""
     from batchscore.model.inspect import inspect
 
     try:
-        content = sources.read(path)
+        size = sources.stat(path).size
+        if size > _LARGEST_BYTES:
+            raise ModelError(
+                f"'{path}' has {text.size(size)}, which is more than any model",
+                slug="INSPECT",
+                remedy=f"files of up to {text.size(_LARGEST_BYTES)} are inspected",
+                path=path,
+            )
+        content = sources.read(path, 0, size)
     except FileNotFoundError as error:
         raise ModelError(
             f"the model file '{path}' is missing", slug="MISSING", remedy="check the path", path=path

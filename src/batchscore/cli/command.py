@@ -21,7 +21,8 @@ app = typer.Typer(
     epilog="Exit codes: docs/exit-codes.md. 0 done, 2 usage, 10-19 do not retry, 20-29 may be retried.",
 )
 
-Date = Annotated[
+Date = Annotated[str, typer.Option("--date", "-d", help="The snapshot's date, such as 2013-02-08.")]
+DueDate = Annotated[
     str, typer.Option("--date", "-d", help="The snapshot's date (2013-02-08), or `scheduled` in a CronJob.")
 ]
 OptionalDate = Annotated[str | None, typer.Option("--date", "-d", help="Check this date's snapshot too.")]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from batchscore.cli.command import By, Date, OptionalDate, Reason, RequiredReason, RunType, command
+from batchscore.cli.command import By, Date, DueDate, OptionalDate, Reason, RequiredReason, RunType, command
 from batchscore.text import Answer, Given
 
 
@@ -33,7 +33,7 @@ def plan(
 @command()
 def run(
     given: Given,
-    date: Date,
+    date: DueDate,
     republish: Annotated[bool, typer.Option("--republish", help="Publish a new revision of a published date.")] = False,
     reason: Reason = None,
     limit: Annotated[
