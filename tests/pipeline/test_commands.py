@@ -9,7 +9,7 @@ import shlex
 import shutil
 import socket
 import stat
-from datetime import date, datetime
+from datetime import date
 from hashlib import sha256
 from importlib.metadata import version
 
@@ -45,7 +45,7 @@ EXTRA = {
     "a_float32": pa.array([1.5] * OF_A_FILE, pa.float32()),
     "a_float64": pa.array([2.5] * OF_A_FILE, pa.float64()),
     "a_date32": pa.array([date(2024, 2, 29)] * OF_A_FILE, pa.date32()),
-    "a_timestamp": pa.array([datetime(2024, 2, 29, 12)] * OF_A_FILE, pa.timestamp("us")),
+    "a_timestamp": pa.array(["2024-02-29T12:00"] * OF_A_FILE).cast(pa.timestamp("us")),
     "a_uint64": pa.array([2**64 - 1] * OF_A_FILE, pa.uint64()),
     "a_bool": pa.array([True] * OF_A_FILE, pa.bool_()),
 }

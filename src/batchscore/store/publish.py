@@ -203,7 +203,7 @@ def check_files(root: Root, files: Iterable[tuple[str, str]], fact: str) -> None
         StateDamaged: When a file is missing or has another digest.
     """
     with ThreadPoolExecutor(THREADS) as threads:
-        for _ in threads.map(lambda file: _check(root, *file, fact), list(files)):
+        for _ in threads.map(lambda file: _check(root, file[0], file[1], fact), list(files)):
             pass
 
 
