@@ -23,6 +23,8 @@ TASKS_PER_WORKER = 16
 
 LOOK_SECONDS = 5.0
 """How often the workers are counted."""
+MOMENT_SECONDS = 0.2
+"""Between two tries to reach a scheduler."""
 LOGGERS = ("distributed", "distributed.client", "bokeh", "tornado", "tornado.application")
 """Loggers that `distributed` gives a handler of its own."""
 
@@ -62,19 +64,29 @@ class Distributed:
     def wait_for_workers(self) -> None:
         """Wait for the configured number of workers.
 
+        A connection that breaks meanwhile is no answer: a scheduler that was lost closes several before it is back.
+
         Raises:
             NoCluster: When they are not there in time.
         """
         seconds = self._options.start_minutes * 60
-        try:
-            self._client.wait_for_workers(self._options.workers, timeout=seconds)
-        except (TimeoutError, OSError) as error:
-            raise NoCluster(
-                f"fewer than {self._options.workers} workers came within {seconds:.0f} s",
-                slug="NO-WORKERS",
-                remedy="start more workers, or lower `cluster.workers`",
-            ) from error
-        self.count = max(self.count, sum(self._client.nthreads().values()))
+        until = time.monotonic() + seconds
+        while True:
+            try:
+                left = max(until - time.monotonic(), MOMENT_SECONDS)
+                self._client.wait_for_workers(self._options.workers, timeout=left)
+                self._tell_how_to_log()  # a new scheduler knows nothing of it
+                self.count = max(self.count, sum(self._client.nthreads().values()))
+            except OSError as error:
+                if time.monotonic() >= until:
+                    raise NoCluster(
+                        f"fewer than {self._options.workers} workers came within {seconds:.0f} s",
+                        slug="NO-WORKERS",
+                        remedy="start more workers, or lower `cluster.workers`",
+                    ) from error
+                time.sleep(MOMENT_SECONDS)
+            else:
+                return
 
     def check_versions(self) -> None:
         """Refuse a cluster that runs other library versions, since other versions may give other bits.
@@ -138,7 +150,6 @@ class Distributed:
             ) from error
         _log.warning("cluster lost", missing=len(missing), cause=_fact(error), tries_left=left)
         self.wait_for_workers()
-        self._tell_how_to_log()  # a new scheduler knows nothing of it
 
     def _run_all(
         self, task: Callable[[Partition], Any], partitions: Sequence[Partition], taken: Callable[[int, Any], None]
