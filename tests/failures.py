@@ -22,6 +22,7 @@ A row ends before its deadline; the deadlines are those of the tests, in product
 |---|---:|---|---|---:|
 """
 _MARK = re.compile(r"(flights-11112222)-[0-9a-f]{8}")
+_WAITED = re.compile(r"after \d+ s")
 _ADDRESS = re.compile(r"127\.0\.0\.1:\d+")
 
 
@@ -40,7 +41,7 @@ class Failures:
             if name == "ended":
                 self.failed |= report.failed
                 situation, code, error, message, _, deadline = value
-                said = _ADDRESS.sub("SERVER", _MARK.sub(r"\1-…", message)).replace("|", "\\|")
+                said = _WAITED.sub("after … s", _ADDRESS.sub("SERVER", _MARK.sub(r"\1-…", message))).replace("|", "\\|")
                 shown = f"`{error}`" if error else ""
                 self.rows[report.nodeid] = (
                     f"| {situation} | {code} | {shown} | {' '.join(said.split())} | {deadline:.0f} s |"
