@@ -47,7 +47,7 @@ def _newest_scheduled(store: Store) -> str | None:
     """Return the newest date whose metrics the alerts should look at; damaged ones can not be pushed."""
     for day in reversed(store.dates()):
         with contextlib.suppress(StateDamaged):
-            if store.published(day).commit.run_type == "scheduled":
+            if store.published(day).document("metadata.json")["run_type"] == "scheduled":
                 return day
     return None
 

@@ -189,6 +189,7 @@ def _numbers(published: Published, state: str) -> dict[str, Any]:
         "rows": summary["rows"]["scored"],
         "flagged": summary["rows"]["flagged"],
         "rejected": summary["rows"]["rejected"],
+        "run_type": metadata["run_type"],
         "seconds": metadata["execution_time_sec"],
         "model": metadata["model_version"],
         "reason": commit.reason,
