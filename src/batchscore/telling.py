@@ -17,7 +17,7 @@ from batchscore.ingest import resolve
 from batchscore.lineage import Events, Subject
 from batchscore.logs import logger
 from batchscore.metrics import Attempt, Group, Outcome, Pusher, RunType
-from batchscore.store import Commit, HeldRun, Store, notify
+from batchscore.store import Commit, HeldRun, Published, Store, notify
 
 _log = logger(__name__)
 
@@ -64,10 +64,8 @@ class Telling:
         """Tell that the date is published by this run."""
         tell(self._config, commit)
         run = store.published(commit.date)
-        summary, manifest = run.document("summary_metrics.json"), run.document("manifest.json")
-        _log_push(self._pusher.success(summary, run.document("metadata.json")))
-        facts = lineage.Published(manifest=manifest, summary=summary)
-        _log_events(self._events.complete(self._execution.clock(), facts))
+        _log_push(self._pusher.success(run.document("summary_metrics.json"), run.document("metadata.json")))
+        _log_events(self._events.complete(self._execution.clock(), _facts(run)))
 
     def unchanged(self) -> None:
         """Tell that the run found its date published."""
@@ -87,12 +85,20 @@ def tell(config: RunConfig, commit: Commit) -> None:
         _log.info("notified", kind=config.output.notify.kind)
 
 
-def tell_released(config: RunConfig, store: Store, commit: Commit) -> None:
-    """Tell that a held run is published: the same push as if no gate had held it."""
+def tell_released(config: RunConfig, store: Store, commit: Commit, moment: float) -> None:
+    """Tell that a held run is published: the same push as if no gate had held it, and a COMPLETE event of that run.
+
+    Args:
+        config: The configuration.
+        store: The output.
+        commit: What published it.
+        moment: When, in epoch seconds.
+    """
     tell(config, commit)
     run = store.published(commit.date, commit.number)
     metadata = run.document("metadata.json")  # the run's own type: its group is the one that says that it is held
     _log_push(pusher_of(config, metadata["run_type"]).success(run.document("summary_metrics.json"), metadata))
+    _log_events(_events(config, store, commit.run_id, commit.date).complete(moment, _facts(run)))
 
 
 def tell_discarded(config: RunConfig, store: Store, held: HeldRun) -> None:
@@ -118,6 +124,10 @@ def _events(config: RunConfig, store: Store | None, run_id: str, day: str) -> Ev
         output=config.output.path,
     )
     return Events(config.lineage, subject, partial(store.keep_event, day) if store else None)
+
+
+def _facts(run: Published) -> lineage.Published:
+    return lineage.Published(manifest=run.document("manifest.json"), summary=run.document("summary_metrics.json"))
 
 
 def _log_push(outcome: Outcome) -> None:
