@@ -56,7 +56,8 @@ def metrics_forget(given: Given, run_type: str) -> Answer:
     """Have the Pushgateway forget a group, or all of a pipeline's."""
     config = load_config(given.files, given.overrides)
     groups = get_args(RunType) if run_type == "all" else (parse_run_type(run_type, remedy="name one, or all"),)
-    told = {group: _pushed(_pusher(config, group).forget(), f"the group of {group} runs") for group in groups}
+    forgotten = zip(groups, _pusher(config, groups[0]).forget(groups), strict=True)
+    told = {group: _pushed(outcome, f"the group of {group} runs") for group, outcome in forgotten}
     if len(told) == 1:
         return told[groups[0]]
     document = {group: answer.document for group, answer in told.items()}
