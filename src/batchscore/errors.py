@@ -52,6 +52,19 @@ class BatchscoreError(Exception):
     __hash__ = Exception.__hash__
 
 
+def unforeseen(error: Exception) -> BatchscoreError:
+    """Return the error that an error which nobody foresaw is told as; its traceback is in the context."""
+    import traceback
+
+    return BatchscoreError(
+        " ".join(f"an error that batchscore did not foresee: {type(error).__name__}: {error}".split()),
+        slug="UNEXPECTED",
+        remedy="report it with the traceback that `-v` prints",
+        state=UNKNOWN_STATE,
+        traceback="".join(traceback.format_exception(error)),
+    )
+
+
 def _rebuild(cls: type[BatchscoreError], message: str, state: dict[str, str]) -> BatchscoreError:
     return cls(message, **state)
 

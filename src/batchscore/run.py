@@ -81,15 +81,17 @@ def executed(request: Request, clock: Clock, progress: Progress, publish: Publis
     config, day = request.config, request.day.isoformat()
     bind(run_id=request.run_id, pipeline=config.pipeline, date=day)
     _log.info("run started", by=request.by, attempt=request.attempt)
-    store = open_output(config)
-    run_type = ledger.run_type(store, request.day, request.run_type)
-    execution = Execution(run_id=request.run_id, run_type=run_type, attempt=request.attempt, clock=clock)
+    asked = request.run_type or "manual"  # all that is known of the type until the output is open
+    execution = Execution(run_id=request.run_id, run_type=asked, attempt=request.attempt, clock=clock)
+    with Telling(config, None, execution, day).failures():
+        store = open_output(config)
+        execution.run_type = ledger.run_type(store, request.day, request.run_type)
     telling = Telling(config, store, execution, day)
     telling.started()
     with telling.failures(), _state_told(store, request):
         result = publish(request, store, execution, progress)
     if result.status == "published":
-        telling.published(result.commit)
+        telling.published(store, result.commit)
     else:
         telling.unchanged()
     _log.info("run ended", status=result.status, revision=result.commit.number, reused=result.reused)

@@ -11,13 +11,13 @@ from typing import cast
 
 from batchscore import lineage
 from batchscore.config import RunConfig
-from batchscore.errors import BatchscoreError, Held, exit_code
+from batchscore.errors import BatchscoreError, Held, exit_code, unforeseen
 from batchscore.execution import Execution
 from batchscore.ingest import resolve
 from batchscore.lineage import Events, Subject
 from batchscore.logs import logger
 from batchscore.metrics import Attempt, Group, Outcome, Pusher, RunType
-from batchscore.store import Commit, HeldRun, Store, notify
+from batchscore.store import Commit, HeldRun, Published, Store, notify
 
 _log = logger(__name__)
 
@@ -27,13 +27,13 @@ class Telling:
 
     Args:
         config: The configuration.
-        store: The output.
+        store: The output; None while it is not open: then no event is kept.
         execution: This execution of the run; its clock is asked when it ends.
         day: The date, ISO.
     """
 
-    def __init__(self, config: RunConfig, store: Store, execution: Execution, day: str) -> None:
-        self._config, self._store, self._execution, self._day = config, store, execution, day
+    def __init__(self, config: RunConfig, store: Store | None, execution: Execution, day: str) -> None:
+        self._config, self._execution = config, execution
         timeout = config.cluster.deadline_minutes * 60
         self._began = Attempt(started=execution.started, attempts=execution.attempt, timeout=timeout)
         self._pusher = pusher_of(config, execution.run_type)
@@ -46,25 +46,26 @@ class Telling:
 
     @contextmanager
     def failures(self) -> Iterator[None]:
-        """Tell of an error that ends the block, and raise it again."""
+        """Tell of an error that ends the block, also of one that nobody foresaw, and raise it again."""
         try:
             yield
-        except BatchscoreError as error:
-            reason, ended = exit_code(error.exit_code).reason, self._execution.clock()
-            _log.error("run failed", error=error.id, exit_code=error.exit_code)
-            failed = replace(self._began, ended=ended, reason=reason, held=isinstance(error, Held))
-            _log_push(self._pusher.failure(failed))
-            _log_events(self._events.fail(ended, f"{error.id}: {error.message}"))
+        except Exception as error:
+            self._failed(error if isinstance(error, BatchscoreError) else unforeseen(error))
             raise
 
-    def published(self, commit: Commit) -> None:
+    def _failed(self, error: BatchscoreError) -> None:
+        reason, ended = exit_code(error.exit_code).reason, self._execution.clock()
+        _log.error("run failed", error=error.id, exit_code=error.exit_code)
+        failed = replace(self._began, ended=ended, reason=reason, held=isinstance(error, Held))
+        _log_push(self._pusher.failure(failed))
+        _log_events(self._events.fail(ended, f"{error.id}: {error.message}"))
+
+    def published(self, store: Store, commit: Commit) -> None:
         """Tell that the date is published by this run."""
         tell(self._config, commit)
-        run = self._store.published(commit.date)
-        summary, manifest = run.document("summary_metrics.json"), run.document("manifest.json")
-        _log_push(self._pusher.success(summary, run.document("metadata.json")))
-        facts = lineage.Published(manifest=manifest, summary=summary)
-        _log_events(self._events.complete(self._execution.clock(), facts))
+        run = store.published(commit.date)
+        _log_push(self._pusher.success(run.document("summary_metrics.json"), run.document("metadata.json")))
+        _log_events(self._events.complete(self._execution.clock(), _facts(run)))
 
     def unchanged(self) -> None:
         """Tell that the run found its date published."""
@@ -84,12 +85,20 @@ def tell(config: RunConfig, commit: Commit) -> None:
         _log.info("notified", kind=config.output.notify.kind)
 
 
-def tell_released(config: RunConfig, store: Store, commit: Commit) -> None:
-    """Tell that a held run is published: the same push as if no gate had held it."""
+def tell_released(config: RunConfig, store: Store, commit: Commit, moment: float) -> None:
+    """Tell that a held run is published: the same push as if no gate had held it, and a COMPLETE event of that run.
+
+    Args:
+        config: The configuration.
+        store: The output.
+        commit: What published it.
+        moment: When, in epoch seconds.
+    """
     tell(config, commit)
     run = store.published(commit.date, commit.number)
     metadata = run.document("metadata.json")  # the run's own type: its group is the one that says that it is held
     _log_push(pusher_of(config, metadata["run_type"]).success(run.document("summary_metrics.json"), metadata))
+    _log_events(_events(config, store, commit.run_id, commit.date).complete(moment, _facts(run)))
 
 
 def tell_discarded(config: RunConfig, store: Store, held: HeldRun) -> None:
@@ -105,7 +114,7 @@ def pusher_of(config: RunConfig, run_type: RunType) -> Pusher:
     return Pusher(config.metrics, Group(environment=config.environment, pipeline=config.pipeline, run_type=run_type))
 
 
-def _events(config: RunConfig, store: Store, run_id: str, day: str) -> Events:
+def _events(config: RunConfig, store: Store | None, run_id: str, day: str) -> Events:
     subject = Subject(
         run_id=run_id,
         namespace=config.lineage.namespace or f"batchscore.{config.environment}",
@@ -114,7 +123,11 @@ def _events(config: RunConfig, store: Store, run_id: str, day: str) -> Events:
         snapshot=resolve(config.snapshot.path, date.fromisoformat(day)),
         output=config.output.path,
     )
-    return Events(config.lineage, subject, partial(store.keep_event, day))
+    return Events(config.lineage, subject, partial(store.keep_event, day) if store else None)
+
+
+def _facts(run: Published) -> lineage.Published:
+    return lineage.Published(manifest=run.document("manifest.json"), summary=run.document("summary_metrics.json"))
 
 
 def _log_push(outcome: Outcome) -> None:

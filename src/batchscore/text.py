@@ -153,6 +153,43 @@ def run_text(
     return "\n".join(lines)
 
 
+def held_text(
+    given: Given, held: Mapping[str, Any], summary: Mapping[str, Any], metadata: Mapping[str, Any], where: str
+) -> str:
+    """Tell of one run that is held and not published, the gates' verdicts with their numbers first.
+
+    Args:
+        given: What names the configuration, for the commands to type next.
+        held: number, commit and gates of the held run.
+        summary: The content of its summary_metrics.json.
+        metadata: The content of its metadata.json.
+        where: The folder that it lies in.
+    """
+    day = summary["date"]
+    again = f"{given.typed} --date {day} --reason TEXT"
+    lines = [
+        f"{metadata['pipeline']} ({metadata['environment']}), {day}, held run {held['number']}: NOT PUBLISHED",
+        "",
+        *indented(gate_lines(held["gates"])),
+        "",
+        *indented(pairs(_facts(held["commit"], summary, metadata))),
+        *_score_lines(summary, metadata),
+        "",
+        *indented(pairs([("files", where)])),
+        *indented(pairs([("next", f"batchscore release {again}"), ("", f"batchscore discard {again}")])),
+    ]
+    return "\n".join(lines)
+
+
+def gate_lines(gates: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Lay out the verdicts of gates: what each says, and under it the numbers that it compared."""
+    told: list[tuple[str, object]] = []
+    for gate in gates:
+        numbers = ", ".join(f"{name} {_cell(value)}" for name, value in gate["numbers"].items())
+        told += [(f"{gate['gate']}: {gate['verdict']}", gate["message"]), ("", numbers or None)]
+    return pairs(told)
+
+
 def _facts(
     commit: Mapping[str, Any], summary: Mapping[str, Any], metadata: Mapping[str, Any]
 ) -> list[tuple[str, object]]:
@@ -204,7 +241,9 @@ def _score_lines(summary: Mapping[str, Any], metadata: Mapping[str, Any]) -> lis
 
 
 def _warning_lines(metadata: Mapping[str, Any]) -> list[str]:
-    return ["", *[f"  warning: {warning}" for warning in metadata["warnings"]]] if metadata["warnings"] else []
+    held = [f"  held by {gate['gate']}: {gate['message']}" for gate in metadata["gates"] if gate["verdict"] == "hold"]
+    lines = [*held, *(f"  warning: {warning}" for warning in metadata["warnings"])]
+    return ["", *lines] if lines else []
 
 
 def indented(lines: Iterable[str]) -> list[str]:

@@ -10,13 +10,13 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import documents
 import pytest
 from servers import Pushgateway, answers, drips, fetch, free_port, hostile, pushgateway, says_nothing, stops
 
-from batchscore.metrics import Attempt, Group, MetricsOptions, Outcome, Pusher
+from batchscore.metrics import Attempt, Group, MetricsOptions, Outcome, Pusher, RunType
 
 KEY = Group(environment="prod", pipeline="flights", run_type="scheduled")
 LABELS = 'environment="prod",instance="",job="batchscore",pipeline="flights",run_type="scheduled"'
@@ -146,7 +146,7 @@ def test_groups_do_not_disturb_one_another(gateway: Pushgateway) -> None:
     other.success(documents.summary(rows={**documents.summary()["rows"], "scored": 3}), documents.metadata())
     both = sorted(named(gateway.series(), "batchscore_scored_rows").values())
 
-    outcome = other.forget()
+    (outcome,) = other.forget(["backfill"])
     ends = time.monotonic() + 5
     while len(named(gateway.series(), "batchscore_scored_rows")) > 1 and time.monotonic() < ends:
         time.sleep(0.05)
@@ -283,6 +283,21 @@ def test_nothing_that_a_server_does_costs_more_than_the_budget(behaviour: str) -
     assert outcome.status == "failed"
     assert outcome.detail
     assert server.requests
+
+
+def test_groups_are_forgotten_within_one_budget() -> None:
+    """All groups are asked for at once, so that they share the budget: this gateway answers none before it has three."""
+    together = threading.Barrier(3)
+
+    def answers_all(connection: socket.socket, _: threading.Event) -> None:
+        together.wait(20)
+        connection.sendall(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n")
+
+    with hostile(answers_all) as server:
+        outcomes = pusher(server.url, budget_seconds=15.0).forget(get_args(RunType))
+
+    assert [(outcome.push, outcome.status) for outcome in outcomes] == [("forget", "pushed")] * 3
+    assert len({request.partition(b" HTTP")[0] for request in server.requests}) == 3
 
 
 @pytest.mark.parametrize("behave", [drips, stops])

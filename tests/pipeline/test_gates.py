@@ -78,6 +78,43 @@ def test_a_gate_warns_holds_or_fails(world, gate, mode):
     assert len(world.predictions(NEXT)) == held["rows"]
 
 
+def test_a_held_run_can_be_looked_at(world):
+    """`show` of a date that is only held has the verdicts with their numbers; nobody can take it for a published one."""
+    volume(world, "hold")
+    held = world.run()
+    shown = world("show", *WITH, "--date", DAY)
+    told = world("show", *WITH, "--date", DAY, "--json").document
+    world("discard", *WITH, "--date", DAY, "--reason", "half of it")
+    dropped = world("show", *WITH, "--date", DAY)
+
+    assert (held.code, shown.code, dropped.code) == (15, 0, 2)
+    assert shown.out.splitlines()[0] == f"small (dev), {DAY}, held run 1: NOT PUBLISHED"
+    assert "volume: hold    300 rows" in shown.out
+    assert "baseline_rows –, baseline_runs 0" in shown.out
+    assert f"batchscore release --config {CONFIG} --date {DAY} --reason TEXT" in shown.out
+    assert "commit" not in told
+    assert (told["held"]["state"], told["held"]["gates"][0]["numbers"]["rows"]) == ("open", 300)
+    assert "E-USAGE-NOT-PUBLISHED" in dropped.err
+
+
+def test_a_held_run_waits_beside_what_is_published(world):
+    """`show` shows the published revision with a note and the verdicts of the held run; a revision alone has no note."""
+    world.run()
+    volume(world, "hold")
+    held = world.run("--republish", "--reason", "again", "--set", "postprocess.threshold=0.5")
+    shown = world("show", *WITH, "--date", DAY)
+    told = world("show", *WITH, "--date", DAY, "--json").document
+    first = world("show", *WITH, "--date", DAY, "--revision", "1")
+    released = world("release", *WITH, "--date", DAY, "--reason", "seen")
+
+    assert (held.code, shown.code, released.code) == (15, 0, 0)
+    assert shown.out.splitlines()[0] == f"small (dev), {DAY}, revision 1"
+    assert "note: held run 1 of this date waits and is NOT PUBLISHED" in shown.out
+    assert (told["commit"]["number"], told["held"]["number"]) == (1, 1)
+    assert "NOT PUBLISHED" not in first.out
+    assert "held by volume: 300 rows" in released.out
+
+
 def test_a_damaged_earlier_date_stops_a_run_until_it_is_ignored(world):
     """A baseline of damaged numbers would be none: code 18 names the file; `volume.ignore_dates` goes on without it."""
     world.run()

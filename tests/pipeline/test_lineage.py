@@ -80,6 +80,23 @@ def test_a_failed_run_says_why(world: World):
     assert events["fail"]["run"]["facets"]["nominalTime"]["nominalStartTime"] == f"{DAY}T00:00:00+00:00"
 
 
+def test_a_release_completes_the_run_that_was_held(world: World):
+    """A held run fails for lineage too; its release keeps and sends COMPLETE of the same run, with what it published."""
+    with hostile(OK) as server:
+        world.configure(
+            lineage__events=True, lineage__url=server.url, volume__min_rows=ROWS + 1, volume__on_breach="hold"
+        )
+        held = world.run()
+        released = world("release", "--config", CONFIG, "--date", DAY, "--reason", "seen")
+        got = sent(server)
+
+    assert (held.code, released.code) == (15, 0)
+    assert [event["eventType"] for event in got] == ["START", "FAIL", "COMPLETE"]
+    assert len({event["run"]["runId"] for event in got}) == 1
+    assert got[2]["outputs"][0]["outputFacets"]["outputStatistics"]["rowCount"] == ROWS
+    assert kept(world)["complete"] == got[2]
+
+
 def test_without_the_section_there_is_no_event(world: World):
     """By default nothing is kept."""
     world.run()

@@ -43,6 +43,29 @@ def test_a_discard_ends_what_the_hold_began(world: World, require: Callable[[str
     assert states[2]["last_run_success"] == 0.0
 
 
+def test_a_released_date_is_what_was_scored(world: World, require: Callable[[str], str], tmp_path: Path):
+    """A scheduled run that was held and released is scheduled in `runs`, and the newest for `metrics push`."""
+    other = "2024-03-02"
+    world.path(SNAPSHOT.replace(DAY.replace("-", "_"), other.replace("-", "_"))).symlink_to(world.path(SNAPSHOT))
+    with pushgateway(require("prometheus-pushgateway"), tmp_path) as gateway:
+        world.configure(metrics__pushgateway=gateway.url)
+        first = world.run("--run-type=scheduled")
+        world.configure(volume__min_rows=ROWS + 1, volume__on_breach="hold")
+        second = world.run("--run-type=scheduled", date=other)
+        released = world("release", "--config", CONFIG, "--date", other, "--reason", "seen", "--by", "ana")
+        newest, older = (world("metrics", "push", "--config", CONFIG, "--date", day) for day in (other, DAY))
+    listed = world("runs", "--config", CONFIG, "--json").document["runs"]
+
+    assert (first.code, second.code, released.code, newest.code, older.code) == (0, 15, 0, 0, 0)
+    assert [(run["date"], run["run_type"], run["reason"]) for run in listed] == [
+        (DAY, "scheduled", None),
+        (other, "scheduled", "seen"),
+    ]
+    assert listed[1]["by"] == "ana"
+    assert "note:" not in newest.out
+    assert f"the newest scheduled date is {other}" in older.out
+
+
 def test_pushing_an_older_date_says_that_the_newest_is_not_what_the_alerts_see(
     world: World, require: Callable[[str], str], tmp_path: Path
 ):

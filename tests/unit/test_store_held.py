@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,13 +18,15 @@ def store(tmp_path: Path) -> Store:
     return open_store(str(tmp_path))
 
 
-def hold(store: Store, threshold: str = "0.7", *, republish: bool = False):
+def hold(store: Store, threshold: str = "0.7", *, republish: bool = False, run_type: str = "manual"):
     """Score a run and hold it."""
     store.claim_pipeline("flights")
     plan = make_plan(threshold)
     parent, _ = store.settle(plan, republish=republish)
     score(store, plan)
-    return store.hold(publication(plan), parent, why="volume fell by 50 %", gates=({"gate": "volume"},))
+    return store.hold(
+        replace(publication(plan), run_type=run_type), parent, why="volume fell by 50 %", gates=({"gate": "volume"},)
+    )
 
 
 def test_held_run_is_complete_and_unpublished(store: Store):
@@ -54,14 +57,14 @@ def test_holding_twice_keeps_the_first(store: Store):
 
 
 def test_release_publishes_exactly_those_bytes(store: Store):
-    """Release publishes the run that was held, with who and why, once."""
-    held = hold(store)
+    """Release publishes the run that was held, with its type and with who and why, once."""
+    held = hold(store, run_type="scheduled")
     before = {entry.key: store.root.read(entry.key) for entry in store.root.list(layout.run(held.commit.run))}
     commit = store.release(DATE, by="ana", reason="the storm")
     again = store.release(DATE, by="bob", reason="also")
 
     assert {entry.key: store.root.read(entry.key) for entry in store.root.list(layout.run(commit.run))} == before
-    assert (commit.by, commit.reason, commit.held) == ("ana", "the storm", 1)
+    assert (commit.by, commit.reason, commit.held, commit.run_type) == ("ana", "the storm", 1, "scheduled")
     assert again == commit
     assert [run.state for run in store.held(DATE)] == ["released"]
     assert store.verify(DATE).problems == ()

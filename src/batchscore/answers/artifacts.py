@@ -47,7 +47,7 @@ def _newest_scheduled(store: Store) -> str | None:
     """Return the newest date whose metrics the alerts should look at; damaged ones can not be pushed."""
     for day in reversed(store.dates()):
         with contextlib.suppress(StateDamaged):
-            if store.published(day).commit.run_type == "scheduled":
+            if store.published(day).document("metadata.json")["run_type"] == "scheduled":
                 return day
     return None
 
@@ -56,7 +56,8 @@ def metrics_forget(given: Given, run_type: str) -> Answer:
     """Have the Pushgateway forget a group, or all of a pipeline's."""
     config = load_config(given.files, given.overrides)
     groups = get_args(RunType) if run_type == "all" else (parse_run_type(run_type, remedy="name one, or all"),)
-    told = {group: _pushed(_pusher(config, group).forget(), f"the group of {group} runs") for group in groups}
+    forgotten = zip(groups, _pusher(config, groups[0]).forget(groups), strict=True)
+    told = {group: _pushed(outcome, f"the group of {group} runs") for group, outcome in forgotten}
     if len(told) == 1:
         return told[groups[0]]
     document = {group: answer.document for group, answer in told.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict, replace
 from datetime import date
 from typing import Any
 
@@ -16,7 +17,7 @@ from batchscore.errors import StateDamaged
 from batchscore.judge import baseline_of, volume_record
 from batchscore.plan import differences
 from batchscore.run import look_at_output
-from batchscore.store import Published, Store
+from batchscore.store import STATE, HeldRun, Published, Store
 from batchscore.text import Answer, Given
 
 
@@ -66,11 +67,30 @@ def plan(given: Given, given_date: str, output: str | None) -> Answer:
 
 
 def show(given: Given, given_date: str, revision: int | None) -> Answer:
-    """Show one published run."""
+    """Show one published run, or the held one where nothing is published; one that waits beside it is named."""
     config = load_config(given.files, given.overrides)
-    store = look_at_output(config)
-    published = store.published(parse_day(given_date).isoformat(), revision)
-    return published_answer(given, config, store, published.commit)
+    store, day = look_at_output(config), parse_day(given_date).isoformat()
+    waiting = [held for held in store.held(day) if held.state == "open"] if revision is None else []
+    if waiting and store.head(day) is None:
+        return _held_answer(given, config, store, waiting[-1])
+    answer = published_answer(given, config, store, store.published(day, revision).commit)
+    return _with_waiting(answer, waiting[-1]) if waiting else answer
+
+
+def _held_answer(given: Given, config: RunConfig, store: Store, held: HeldRun) -> Answer:
+    run, facts = Published(store.root, held.commit), asdict(held)
+    summary, metadata = run.document("summary_metrics.json"), run.document("metadata.json")
+    where = f"{config.output.path}/{STATE}/runs/{held.commit.run}/"
+    return Answer(
+        text=text.held_text(given, facts, summary, metadata, where),
+        document={"held": facts, "path": where, "summary": summary, "metadata": metadata},
+    )
+
+
+def _with_waiting(answer: Answer, held: HeldRun) -> Answer:
+    note = f"note: held run {held.number} of this date waits and is NOT PUBLISHED; its gates said:"
+    lines = [answer.text, "", note, *text.indented(text.gate_lines(held.gates))]
+    return replace(answer, text="\n".join(lines), document={**answer.document, "held": asdict(held)})
 
 
 def runs(given: Given, last: int) -> Answer:
@@ -189,6 +209,7 @@ def _numbers(published: Published, state: str) -> dict[str, Any]:
         "rows": summary["rows"]["scored"],
         "flagged": summary["rows"]["flagged"],
         "rejected": summary["rows"]["rejected"],
+        "run_type": metadata["run_type"],
         "seconds": metadata["execution_time_sec"],
         "model": metadata["model_version"],
         "reason": commit.reason,

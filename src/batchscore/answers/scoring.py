@@ -146,7 +146,7 @@ def release(given: Given, given_date: str, *, reason: str, by: str | None) -> An
     config = load_config(given.files, given.overrides)
     store = open_output(config)
     commit = store.release(parse_day(given_date).isoformat(), by=by or login(), reason=reason)
-    tell_released(config, store, commit)
+    tell_released(config, store, commit, time.time())
     answer = published_answer(given, config, store, commit)
     return Answer(text=f"released: {reason}\n\n{answer.text}", document={"status": "released", **answer.document})
 

@@ -21,7 +21,7 @@ import typer
 from batchscore import streams
 from batchscore.cli import artifacts, proofs, runs
 from batchscore.cli.command import app
-from batchscore.errors import UNKNOWN_STATE, BatchscoreError, Interrupted, Terminated, UsageError
+from batchscore.errors import BatchscoreError, Interrupted, Terminated, UsageError, unforeseen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +51,7 @@ def main() -> None:
     except typer.TyperException as error:
         _leave(_usage(error))
     except Exception as error:  # noqa: BLE001 - the last border: a bug gets a code and a sentence too
-        _leave(_bug(error))
+        _leave(unforeseen(error))
     # The answer is given: what ends now has nothing left to interrupt.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -123,18 +123,6 @@ def _leave_late(code: int) -> None:
     time.sleep(GRACE_SECONDS)
     os.write(2, b"error: the run did not end in time and was cut off; run the same command again: it resumes\n")
     os._exit(code)
-
-
-def _bug(error: Exception) -> BatchscoreError:
-    import traceback
-
-    return BatchscoreError(
-        " ".join(f"an error that batchscore did not foresee: {type(error).__name__}: {error}".split()),
-        slug="UNEXPECTED",
-        remedy="report it with the traceback that `-v` prints",
-        state=UNKNOWN_STATE,
-        traceback="".join(traceback.format_exception(error)),
-    )
 
 
 def _leave(error: BatchscoreError) -> NoReturn:

@@ -12,7 +12,7 @@ from batchscore.text import Answer, Given
 
 @command()
 def show(given: Given, date: Date, revision: Revision = None) -> Answer:
-    """Show one published run."""
+    """Show one published run, or a held one."""
     from batchscore.answers import looking
 
     return looking.show(given, date, revision)

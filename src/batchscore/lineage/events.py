@@ -26,10 +26,10 @@ class Events:
     Args:
         options: The `lineage` section.
         subject: What they are about.
-        put: Keeps an event beside the outputs.
+        put: Keeps an event beside the outputs; None where there is no place for it, and it is only sent.
     """
 
-    def __init__(self, options: LineageOptions, subject: Subject, put: Put) -> None:
+    def __init__(self, options: LineageOptions, subject: Subject, put: Put | None) -> None:
         self._options, self._subject, self._put = options, subject, put
         self._left = options.budget_seconds
         self._started: _Telling | None = None
@@ -65,7 +65,8 @@ class Events:
         def tell() -> None:
             data = event(self._subject, kind, moment, said)
             try:
-                self._put(name, data)
+                if self._put is not None:
+                    self._put(name, data)
             finally:
                 if self._options.url is not None:
                     _post(self._options, self._options.url, data, self._options.budget_seconds)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from batchscore.metrics import exposition
@@ -106,7 +106,7 @@ class Pusher:
     def start(self, attempt: Attempt) -> None:
         """Tell that an attempt started, in the background; its outcome is collected by the next push."""
         seconds = min(START_SECONDS, self._left)
-        self._started = self._send("start", "POST", lambda: exposition.start_samples(attempt), seconds)
+        self._started = self._send("start", "POST", lambda: exposition.start_samples(attempt), seconds, self._group)
 
     def failure(self, attempt: Attempt) -> Outcome:
         """Tell that an attempt failed; the numbers of the last success stay as they are."""
@@ -129,9 +129,11 @@ class Pusher:
         """Tell that nothing is held any more; all else stays as the last attempt told it."""
         return self._deliver("discard", "POST", exposition.settled_samples)
 
-    def forget(self) -> Outcome:
-        """Have the gateway forget the group; it answers before it has done so."""
-        return self._deliver("forget", "DELETE", tuple)
+    def forget(self, run_types: Sequence[RunType]) -> tuple[Outcome, ...]:
+        """Have the gateway forget the groups of these run types, all at once; it answers before it has done so."""
+        groups = [replace(self._group, run_type=run_type) for run_type in run_types]
+        sent = [self._send("forget", "DELETE", tuple, self._left, group) for group in groups]
+        return tuple(self._collect(delivery) for delivery in sent)
 
     def close(self) -> None:
         """Collect the start's outcome; needed only by a run that tells nothing else."""
@@ -141,12 +143,12 @@ class Pusher:
 
     def _deliver(self, push: Push, verb: Verb, build: Callable[[], tuple[Samples, ...]]) -> Outcome:
         self.close()
-        return self._collect(self._send(push, verb, build, self._left))
+        return self._collect(self._send(push, verb, build, self._left, self._group))
 
-    def _send(self, push: Push, verb: Verb, build: Callable[[], tuple[Samples, ...]], seconds: float) -> _Delivery:
-        return _Delivery(
-            _Order(push=push, verb=verb, build=build, group=self._group, options=self._options, seconds=seconds)
-        )
+    def _send(
+        self, push: Push, verb: Verb, build: Callable[[], tuple[Samples, ...]], seconds: float, group: Group
+    ) -> _Delivery:
+        return _Delivery(_Order(push=push, verb=verb, build=build, group=group, options=self._options, seconds=seconds))
 
     def _collect(self, delivery: _Delivery) -> Outcome:
         outcome = delivery.outcome()

@@ -73,9 +73,10 @@ def held_runs(root: Root, date: str) -> tuple[HeldRun, ...]:
     return tuple(_read(root, date, number, discarded, published) for number in numbers)
 
 
-def release(root: Root, date: str, *, by: str, reason: str, run_type: str = "manual") -> Commit:
+def release(root: Root, date: str, *, by: str, reason: str) -> Commit:
     """Publish the newest open held run of a date: exactly its bytes, whatever the gates would say now.
 
+    The commit says who released it and why; its type stays that of the run, since that is what was scored.
     Releasing it again finishes what a crash left undone and changes nothing else.
 
     Raises:
@@ -88,7 +89,7 @@ def release(root: Root, date: str, *, by: str, reason: str, run_type: str = "man
         raise _nothing_held(date)
     held = waiting[-1]
     if held.state == "open":
-        commit = _publish(root, held, by=by, reason=reason, run_type=run_type)
+        commit = _publish(root, held, by=by, reason=reason)
     else:
         commit = next(commit for commit in commits(root, date) if commit.run == held.commit.run)
     _say(root, held, "release", by=commit.by, reason=commit.reason or reason)
@@ -108,8 +109,8 @@ def discard(root: Root, date: str, *, by: str, reason: str) -> HeldRun:
     return replace(waiting[-1], state="discarded")
 
 
-def _publish(root: Root, held: HeldRun, *, by: str, reason: str, run_type: str) -> Commit:
-    wanted = replace(held.commit, by=by, reason=reason, run_type=run_type, held=held.number)
+def _publish(root: Root, held: HeldRun, *, by: str, reason: str) -> Commit:
+    wanted = replace(held.commit, by=by, reason=reason, held=held.number)
     current = head(root, wanted.date)
     if (current.sha256 if current else None) != wanted.parent_sha256:
         raise _overtaken(wanted, current)
