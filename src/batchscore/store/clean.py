@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from batchscore.store import layout
 from batchscore.store.commits import Commit, commits
 from batchscore.store.held import held_runs
+from batchscore.store.publish import roll_forward
 from batchscore.store.root import Entry, Root
 
 DAY = 86_400
@@ -42,7 +43,8 @@ def find_garbage(root: Root, *, now: float, days: float, models: Collection[str]
     before = now - days * DAY
     known = {date: commits(root, date) for date in _dates(root)}
     busy = {_date_in(entry.key) for entry in root.list(layout.LEASES) if entry.modified >= before}
-    found = [*_work(root, known), *_runs(root, known), *_staging(root), *_leftovers(root), *_compiled(root, models)]
+    found = [*_work(root, known), *_runs(root, known), *_staging(root), *_leftovers(root), *_projecting(root)]
+    found += _compiled(root, models)
     return tuple(
         Garbage(key=key, why=why, bytes=sum(entry.size for entry in entries), folder=folder)
         for key, why, entries, folder in sorted(found, key=lambda item: item[0])
@@ -54,10 +56,13 @@ def collect(root: Root, garbage: Iterable[Garbage]) -> None:
     """Remove garbage; what became referenced since it was found stays.
 
     Every item is looked at again, since a run may have been committed or released meanwhile.
+    Before the note of a copy goes that never ended, the date shows its newest commit once more.
     """
     for item in garbage:
         if item.key.startswith(f"{layout.RUNS}/") and _is_referenced(root, item.key.rsplit("/", 1)[-1]):
             continue
+        if item.key.startswith(f"{layout.PROJECTING}/"):
+            roll_forward(root, item.key.split("/")[2])
         if item.key.startswith(f"{layout.WORK}/"):
             _remove_work(root, item.key)
         elif item.folder:
@@ -116,6 +121,11 @@ def _leftovers(root: Root) -> Iterator[_Found]:
             is_in_stage = folder == layout.STAGING and above
             if name.startswith(layout.TEMPORARY) and not is_in_stage:
                 yield entry.key, "it was being written when its run ended", (entry,), False
+
+
+def _projecting(root: Root) -> Iterator[_Found]:
+    for entry in root.list(layout.PROJECTING):
+        yield entry.key, "a copy of its run to the date never ended", (entry,), False
 
 
 def _compiled(root: Root, models: Collection[str] | None) -> Iterator[_Found]:

@@ -22,6 +22,7 @@ LEASES = f"{STATE}/leases"
 PROBES = f"{STATE}/probes"
 EVENTS = f"{STATE}/events"
 COMPILED = f"{STATE}/compiled"
+PROJECTING = f"{STATE}/projecting"
 STAGING = f"{STATE}/staging"
 """Private and deletable."""
 
@@ -143,6 +144,11 @@ def held(date: str, number: int | None = None, verdict: str = "") -> str:
     if number is None:
         return folder
     return f"{folder}/{number:06d}.{verdict}.json" if verdict else f"{folder}/{number:06d}.json"
+
+
+def projecting(date: str, name: str = "", token: str = "") -> str:
+    """Return the folder of the notes of a date's unfinished copies, or the key of one: which run, and a random token."""
+    return f"{PROJECTING}/{checked_date(date)}/{name}/{token}".rstrip("/")
 
 
 def lease(date: str) -> str:
