@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import date
-from functools import partial
 from typing import TYPE_CHECKING
 
 from batchscore import logs, text
@@ -192,7 +191,7 @@ def fill_dates(
     by: str | None,
 ) -> Answer:
     """Run the dates of a range that are missing, or all of them, and tell of each."""
-    from batchscore.backfill import Filled, backfill, due_dates, guarded, in_own_process
+    from batchscore.backfill import Filled, OwnProcesses, backfill, due_dates, guarded
 
     _need_reason(republish=republish, reason=reason)
     if republish and not everything:
@@ -226,8 +225,9 @@ def fill_dates(
         rows = open_output(config).published(day.isoformat()).document("summary_metrics.json")["rows"]["scored"]
         return Filled(date=day.isoformat(), status=result.status, rows=rows, revision=result.commit.number)
 
-    fill = guarded(here) if at_once == 1 else partial(in_own_process, options=options)
-    filled = backfill(dates, fill, at_once=at_once, keep_going=keep_going)
+    apart = OwnProcesses(options)
+    fill = guarded(here) if at_once == 1 else apart.fill
+    filled = backfill(dates, fill, at_once=at_once, keep_going=keep_going, stop=apart.stop)
     return _filled_answer(filled, skipped=len(due) - len(dates))
 
 
