@@ -27,7 +27,15 @@ from batchscore.errors import UsageError
 from batchscore.gather import job_of, score_all
 from batchscore.model import ModelOptions
 from batchscore.publication import Request
-from batchscore.run import Result, check_totals, look_at_output, open_output, private_execution, publish_privately
+from batchscore.run import (
+    Result,
+    check_totals,
+    look_at_output,
+    open_output,
+    private_execution,
+    prune,
+    publish_privately,
+)
 from batchscore.run import run as run_date
 from batchscore.store import holder
 from batchscore.telling import tell_discarded, tell_released
@@ -145,6 +153,7 @@ def release(given: Given, given_date: str, *, reason: str, by: str | None) -> An
     config = load_config(given.files, given.overrides)
     store = open_output(config)
     commit = store.release(parse_day(given_date).isoformat(), by=by or login(), reason=reason)
+    prune(store, commit)
     tell_released(config, store, commit)
     answer = published_answer(given, config, store, commit)
     return Answer(text=f"released: {reason}\n\n{answer.text}", document={"status": "released", **answer.document})

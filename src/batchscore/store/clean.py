@@ -13,6 +13,16 @@ from batchscore.store.publish import roll_forward
 from batchscore.store.root import Entry, Root
 
 DAY = 86_400
+_CREATED_IN = (
+    layout.STAGING,
+    layout.COMMITS,
+    layout.HELD,
+    layout.LEASES,
+    layout.PROBES,
+    layout.COMPILED,
+    layout.TOLD,
+)
+"""Folders in which a private file may stay behind a kill."""
 _ARTIFACT = re.compile(r"([0-9a-f]{64})-")
 
 
@@ -77,9 +87,11 @@ def prune(root: Root, commit: Commit) -> None:
 
 
 def _remove_work(root: Root, key: str) -> None:
-    """Remove the work of one plan, and the folder of its date when that was the last."""
-    root.delete_folder(key)
-    root.delete_empty(key.rpartition("/")[0])
+    """Remove the work of one plan, where there is some, and the folder of its date when that was the last."""
+    folder, _, plan_id = key.rpartition("/")
+    if plan_id in root.folders(folder):
+        root.delete_folder(key)
+    root.delete_empty(folder)
 
 
 _Found = tuple[str, str, tuple[Entry, ...], bool]
@@ -115,7 +127,7 @@ def _staging(root: Root) -> Iterator[_Found]:
 
 
 def _leftovers(root: Root) -> Iterator[_Found]:
-    for folder in (layout.STAGING, layout.COMMITS, layout.HELD, layout.LEASES, layout.PROBES, layout.COMPILED):
+    for folder in _CREATED_IN:
         for entry in root.list(folder):
             *above, name = entry.key.removeprefix(f"{folder}/").split("/")
             is_in_stage = folder == layout.STAGING and above

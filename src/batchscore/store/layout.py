@@ -20,6 +20,7 @@ COMMITS = f"{STATE}/commits"
 HELD = f"{STATE}/held"
 LEASES = f"{STATE}/leases"
 PROBES = f"{STATE}/probes"
+TOLD = f"{STATE}/told"
 EVENTS = f"{STATE}/events"
 COMPILED = f"{STATE}/compiled"
 PROJECTING = f"{STATE}/projecting"
@@ -136,6 +137,11 @@ def commits(date: str) -> str:
 def commit(date: str, number: int) -> str:
     """Return the key of a commit record."""
     return f"{commits(date)}/{number:06d}.json"
+
+
+def told(date: str, number: int) -> str:
+    """Return the key of the note that others were notified of a commit."""
+    return f"{TOLD}/{checked_date(date)}/{number:06d}.json"
 
 
 def held(date: str, number: int | None = None, verdict: str = "") -> str:
