@@ -52,7 +52,14 @@ def due_dates(schedule: ScheduleOptions, first: date, last: date) -> Iterator[da
         day += timedelta(days=1)
 
 
-def backfill(dates: Sequence[date], fill: Fill, *, at_once: int = 1, keep_going: bool = False) -> list[Filled]:
+def backfill(
+    dates: Sequence[date],
+    fill: Fill,
+    *,
+    at_once: int = 1,
+    keep_going: bool = False,
+    stop: Callable[[], None] = lambda: None,
+) -> list[Filled]:
     """Run dates in order.
 
     Args:
@@ -60,6 +67,7 @@ def backfill(dates: Sequence[date], fill: Fill, *, at_once: int = 1, keep_going:
         fill: Runs one date; from several threads when `at_once` is more than 1.
         at_once: How many run at the same time.
         keep_going: Whether a failure does not stop those that have not begun.
+        stop: Ends early what runs in other threads, when a signal ends this process.
 
     Returns:
         What became of every date, in order.
@@ -77,25 +85,72 @@ def backfill(dates: Sequence[date], fill: Fill, *, at_once: int = 1, keep_going:
     if at_once == 1:  # in this thread, which gets the signals
         return [filled(day) for day in dates]
     with ThreadPoolExecutor(max_workers=at_once) as pool:
-        return list(pool.map(filled, dates))
+        try:
+            return list(pool.map(filled, dates))
+        except BaseException:  # a signal that ends this process
+            stop()
+            raise
 
 
-def in_own_process(day: date, options: Sequence[str]) -> Filled:
-    """Run one date in a process of its own, by the command that a person would type.
+class OwnProcesses:
+    """Runs dates in processes of their own, by the command that a person would type; none outlives this process.
+
+    Each has a process group of its own, so that it gets one signal, from here, also when a terminal sends one to all.
+    It ends by itself when its stdin does, which is a pipe that nobody else holds: `cli.child`.
 
     Args:
-        day: The date.
         options: Options of `batchscore run`, but for the date.
     """
-    command = [sys.executable, "-m", "batchscore", "run", "--date", day.isoformat(), "--json", *options]
-    ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603 - our own command
+
+    def __init__(self, options: Sequence[str]) -> None:
+        self._options = options
+        self._lock = threading.Lock()
+        self._running: set[subprocess.Popen[str]] = set()
+        self._stopped = False
+
+    def fill(self, day: date) -> Filled:
+        """Run one date and wait for its end."""
+        child = self._begin(day)
+        if child is None:
+            return Filled(date=day.isoformat(), status="stopped")
+        with child:
+            output = child.stdout.read() if child.stdout else ""
+        with self._lock:
+            self._running.remove(child)
+        return _filled(day, child.returncode, output)
+
+    def stop(self) -> None:
+        """Tell all to end, as they do at SIGTERM, and begin no more; `fill` returns once they have ended."""
+        with self._lock:
+            self._stopped = True
+            for child in self._running:
+                child.terminate()
+
+    def _begin(self, day: date) -> subprocess.Popen[str] | None:
+        arguments = ["run", "--date", day.isoformat(), "--json", *self._options]
+        with self._lock:
+            if self._stopped:
+                return None
+            child = subprocess.Popen(  # noqa: S603 - our own command
+                [sys.executable, "-m", "batchscore.cli.child", *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                process_group=0,
+            )
+            self._running.add(child)
+            return child
+
+
+def _filled(day: date, code: int, output: str) -> Filled:
+    """Return what became of a date whose process ended with a code and an answer."""
     try:
-        answer: dict[str, Any] = json.loads(ended.stdout)
+        answer: dict[str, Any] = json.loads(output)
     except ValueError:
-        answer = {"message": f"the run ended with code {ended.returncode} and no answer"}
-    if ended.returncode:
+        answer = {"message": f"the run ended with code {code} and no answer"}
+    if code:
         message = ": ".join(str(answer[key]) for key in ("error", "message") if key in answer)
-        return Filled(date=day.isoformat(), status="failed", exit_code=ended.returncode, message=message)
+        return Filled(date=day.isoformat(), status="failed", exit_code=code, message=message)
     return Filled(
         date=day.isoformat(),
         status=answer["status"],

@@ -90,12 +90,21 @@ def executed(request: Request, clock: Clock, progress: Progress, publish: Publis
     telling.started()
     with telling.failures(), _state_told(store, request):
         result = publish(request, store, execution, progress)
+    prune(store, result.commit)  # also when nothing was to do: whoever published may have been killed before
     if result.status == "published":
         telling.published(store, result.commit)
     else:
-        telling.unchanged()
+        telling.unchanged(store, result.commit)
     _log.info("run ended", status=result.status, revision=result.commit.number, reused=result.reused)
     return result
+
+
+def prune(store: Store, commit: Commit) -> None:
+    """Remove the finished work; when that fails, the date is published all the same."""
+    try:
+        store.prune(commit)
+    except StorageFailed as error:
+        _log.warning("finished work not removed", date=commit.date, error=error.message)
 
 
 def open_output(config: RunConfig) -> Store:
@@ -187,7 +196,6 @@ def conclude(
     if judgement.refusal is not None:
         raise judgement.refusal
     commit = store.publish(publication, parent)
-    _prune(store, commit)
     status: Literal["published", "unchanged"] = "published" if commit.run_id == publication.run_id else "unchanged"
     return Result(
         status=status,
@@ -196,14 +204,6 @@ def conclude(
         partitions=len(publication.plan.partitions),
         warnings=judgement.warnings,
     )
-
-
-def _prune(store: Store, commit: Commit) -> None:
-    """Remove the finished work; when that fails, the date is published all the same."""
-    try:
-        store.prune(commit)
-    except StorageFailed as error:
-        _log.warning("finished work not removed", date=commit.date, error=error.message)
 
 
 def publish_privately(

@@ -62,27 +62,34 @@ class Telling:
 
     def published(self, store: Store, commit: Commit) -> None:
         """Tell that the date is published by this run."""
-        tell(self._config, commit)
+        tell(self._config, store, commit)
         run = store.published(commit.date)
         _log_push(self._pusher.success(run.document("summary_metrics.json"), run.document("metadata.json")))
         _log_events(self._events.complete(self._execution.clock(), _facts(run)))
 
-    def unchanged(self) -> None:
-        """Tell that the run found its date published."""
+    def unchanged(self, store: Store, commit: Commit) -> None:
+        """Tell that the run found its date published, by a run that may have ended before it told others."""
+        tell(self._config, store, commit)
         ended = self._execution.clock()
         _log_push(self._pusher.unchanged(replace(self._began, ended=ended)))
         _log_events(self._events.complete(ended))
 
 
-def tell(config: RunConfig, commit: Commit) -> None:
-    """Notify others of a commit, as `output.notify` says; a failure is a warning."""
-    if config.output.notify is None:
+def tell(config: RunConfig, store: Store, commit: Commit) -> None:
+    """Notify others of a commit, as `output.notify` says, until it has succeeded once; a failure is a warning."""
+    options = config.output.notify
+    if options is None:
         return
-    failed = notify(config.output.notify, commit)
+    try:
+        told = store.is_told(commit)
+        failed = notify(options, commit, again=told)
+        if not failed and not told:
+            store.keep_told(commit)
+            _log.info("notified", kind=options.kind)
+    except BatchscoreError as error:
+        failed = f"whether it was told before is not known, or not kept: {error.message}"
     if failed:
         _log.warning("notification failed", detail=failed)
-    else:
-        _log.info("notified", kind=config.output.notify.kind)
 
 
 def tell_released(config: RunConfig, store: Store, commit: Commit, moment: float) -> None:
@@ -94,7 +101,7 @@ def tell_released(config: RunConfig, store: Store, commit: Commit, moment: float
         commit: What published it.
         moment: When, in epoch seconds.
     """
-    tell(config, commit)
+    tell(config, store, commit)
     run = store.published(commit.date, commit.number)
     metadata = run.document("metadata.json")  # the run's own type: its group is the one that says that it is held
     _log_push(pusher_of(config, metadata["run_type"]).success(run.document("summary_metrics.json"), metadata))

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import date
-from functools import partial
 from typing import TYPE_CHECKING
 
 from batchscore import logs, text
@@ -28,7 +27,15 @@ from batchscore.errors import UsageError
 from batchscore.gather import job_of, score_all
 from batchscore.model import ModelOptions
 from batchscore.publication import Request
-from batchscore.run import Result, check_totals, look_at_output, open_output, private_execution, publish_privately
+from batchscore.run import (
+    Result,
+    check_totals,
+    look_at_output,
+    open_output,
+    private_execution,
+    prune,
+    publish_privately,
+)
 from batchscore.run import run as run_date
 from batchscore.store import holder
 from batchscore.telling import tell_discarded, tell_released
@@ -146,6 +153,7 @@ def release(given: Given, given_date: str, *, reason: str, by: str | None) -> An
     config = load_config(given.files, given.overrides)
     store = open_output(config)
     commit = store.release(parse_day(given_date).isoformat(), by=by or login(), reason=reason)
+    prune(store, commit)
     tell_released(config, store, commit, time.time())
     answer = published_answer(given, config, store, commit)
     return Answer(text=f"released: {reason}\n\n{answer.text}", document={"status": "released", **answer.document})
@@ -192,7 +200,7 @@ def fill_dates(
     by: str | None,
 ) -> Answer:
     """Run the dates of a range that are missing, or all of them, and tell of each."""
-    from batchscore.backfill import Filled, backfill, due_dates, guarded, in_own_process
+    from batchscore.backfill import Filled, OwnProcesses, backfill, due_dates, guarded
 
     _need_reason(republish=republish, reason=reason)
     if republish and not everything:
@@ -226,8 +234,9 @@ def fill_dates(
         rows = open_output(config).published(day.isoformat()).document("summary_metrics.json")["rows"]["scored"]
         return Filled(date=day.isoformat(), status=result.status, rows=rows, revision=result.commit.number)
 
-    fill = guarded(here) if at_once == 1 else partial(in_own_process, options=options)
-    filled = backfill(dates, fill, at_once=at_once, keep_going=keep_going)
+    apart = OwnProcesses(options)
+    fill = guarded(here) if at_once == 1 else apart.fill
+    filled = backfill(dates, fill, at_once=at_once, keep_going=keep_going, stop=apart.stop)
     return _filled_answer(filled, skipped=len(due) - len(dates))
 
 

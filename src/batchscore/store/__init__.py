@@ -37,7 +37,7 @@ SCHEMES = ("s3", "gs", "abfs")
 
 
 class MarkerOptions(Section):
-    """`output.notify` of kind marker: a file that appears when a date is published."""
+    """`output.notify` of kind marker: a file that appears when a date is published; a run that finds it done writes a missing one."""
 
     kind: Literal["marker"]
     """A file."""
@@ -48,7 +48,7 @@ class MarkerOptions(Section):
 
 
 class WebhookOptions(Section):
-    """`output.notify` of kind webhook: a POST when a date is published."""
+    """`output.notify` of kind webhook: a POST when a date is published; later runs of the date repeat it until it succeeds once."""
 
     kind: Literal["webhook"]
     """A request."""
@@ -270,6 +270,14 @@ class Store:
     def collect(self, garbage: tuple[Garbage, ...]) -> None:
         """Remove garbage: `clean.collect`."""
         clean.collect(self.root, garbage)
+
+    def is_told(self, commit: Commit) -> bool:
+        """Whether others were notified of a commit: `keep_told`."""
+        return probe.is_there(self.root, layout.told(commit.date, commit.number))
+
+    def keep_told(self, commit: Commit) -> None:
+        """Note that others were notified of a commit, so that they are not notified again for ever."""
+        put_once(self.root, layout.told(commit.date, commit.number), seal({"commit_sha256": commit.sha256}))
 
     def prune(self, commit: Commit) -> None:
         """Remove the finished work of a commit: `clean.prune`."""

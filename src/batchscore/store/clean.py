@@ -9,9 +9,20 @@ from dataclasses import dataclass
 from batchscore.store import layout
 from batchscore.store.commits import Commit, commits
 from batchscore.store.held import held_runs
+from batchscore.store.publish import roll_forward
 from batchscore.store.root import Entry, Root
 
 DAY = 86_400
+_CREATED_IN = (
+    layout.STAGING,
+    layout.COMMITS,
+    layout.HELD,
+    layout.LEASES,
+    layout.PROBES,
+    layout.COMPILED,
+    layout.TOLD,
+)
+"""Folders in which a private file may stay behind a kill."""
 _ARTIFACT = re.compile(r"([0-9a-f]{64})-")
 
 
@@ -42,7 +53,8 @@ def find_garbage(root: Root, *, now: float, days: float, models: Collection[str]
     before = now - days * DAY
     known = {date: commits(root, date) for date in _dates(root)}
     busy = {_date_in(entry.key) for entry in root.list(layout.LEASES) if entry.modified >= before}
-    found = [*_work(root, known), *_runs(root, known), *_staging(root), *_leftovers(root), *_compiled(root, models)]
+    found = [*_work(root, known), *_runs(root, known), *_staging(root), *_leftovers(root), *_projecting(root)]
+    found += _compiled(root, models)
     return tuple(
         Garbage(key=key, why=why, bytes=sum(entry.size for entry in entries), folder=folder)
         for key, why, entries, folder in sorted(found, key=lambda item: item[0])
@@ -54,10 +66,13 @@ def collect(root: Root, garbage: Iterable[Garbage]) -> None:
     """Remove garbage; what became referenced since it was found stays.
 
     Every item is looked at again, since a run may have been committed or released meanwhile.
+    Before the note of a copy goes that never ended, the date shows its newest commit once more.
     """
     for item in garbage:
         if item.key.startswith(f"{layout.RUNS}/") and _is_referenced(root, item.key.rsplit("/", 1)[-1]):
             continue
+        if item.key.startswith(f"{layout.PROJECTING}/"):
+            roll_forward(root, item.key.split("/")[2])
         if item.key.startswith(f"{layout.WORK}/"):
             _remove_work(root, item.key)
         elif item.folder:
@@ -72,9 +87,11 @@ def prune(root: Root, commit: Commit) -> None:
 
 
 def _remove_work(root: Root, key: str) -> None:
-    """Remove the work of one plan, and the folder of its date when that was the last."""
-    root.delete_folder(key)
-    root.delete_empty(key.rpartition("/")[0])
+    """Remove the work of one plan, where there is some, and the folder of its date when that was the last."""
+    folder, _, plan_id = key.rpartition("/")
+    if plan_id in root.folders(folder):
+        root.delete_folder(key)
+    root.delete_empty(folder)
 
 
 _Found = tuple[str, str, tuple[Entry, ...], bool]
@@ -110,12 +127,17 @@ def _staging(root: Root) -> Iterator[_Found]:
 
 
 def _leftovers(root: Root) -> Iterator[_Found]:
-    for folder in (layout.STAGING, layout.COMMITS, layout.HELD, layout.LEASES, layout.PROBES, layout.COMPILED):
+    for folder in _CREATED_IN:
         for entry in root.list(folder):
             *above, name = entry.key.removeprefix(f"{folder}/").split("/")
             is_in_stage = folder == layout.STAGING and above
             if name.startswith(layout.TEMPORARY) and not is_in_stage:
                 yield entry.key, "it was being written when its run ended", (entry,), False
+
+
+def _projecting(root: Root) -> Iterator[_Found]:
+    for entry in root.list(layout.PROJECTING):
+        yield entry.key, "a copy of its run to the date never ended", (entry,), False
 
 
 def _compiled(root: Root, models: Collection[str] | None) -> Iterator[_Found]:

@@ -178,6 +178,10 @@ class FileRoot:
             raise foreign(self.shown(date)) from None
         sync_folder(path.parent)
 
+    def projecting(self, date: str, *, besides: str) -> frozenset[str]:  # noqa: ARG002 - as the protocol has it
+        """Return nothing: one rename is the whole projection."""
+        return frozenset()
+
     def probe(self) -> None:
         """Try each primitive once per file system: `Root.probe`."""
         from batchscore.store.probe import probe_files

@@ -20,8 +20,10 @@ COMMITS = f"{STATE}/commits"
 HELD = f"{STATE}/held"
 LEASES = f"{STATE}/leases"
 PROBES = f"{STATE}/probes"
+TOLD = f"{STATE}/told"
 EVENTS = f"{STATE}/events"
 COMPILED = f"{STATE}/compiled"
+PROJECTING = f"{STATE}/projecting"
 STAGING = f"{STATE}/staging"
 """Private and deletable."""
 
@@ -137,12 +139,22 @@ def commit(date: str, number: int) -> str:
     return f"{commits(date)}/{number:06d}.json"
 
 
+def told(date: str, number: int) -> str:
+    """Return the key of the note that others were notified of a commit."""
+    return f"{TOLD}/{checked_date(date)}/{number:06d}.json"
+
+
 def held(date: str, number: int | None = None, verdict: str = "") -> str:
     """Return the folder of a date's held runs, the key of one, or the key of its verdict."""
     folder = f"{HELD}/{checked_date(date)}"
     if number is None:
         return folder
     return f"{folder}/{number:06d}.{verdict}.json" if verdict else f"{folder}/{number:06d}.json"
+
+
+def projecting(date: str, name: str = "", token: str = "") -> str:
+    """Return the folder of the notes of a date's unfinished copies, or the key of one: which run, and a random token."""
+    return f"{PROJECTING}/{checked_date(date)}/{name}/{token}".rstrip("/")
 
 
 def lease(date: str) -> str:

@@ -13,6 +13,7 @@ import os
 import random
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -26,8 +27,9 @@ from obstore.store import ObjectStore, from_url
 from batchscore import retries
 from batchscore.errors import StateDamaged, StorageFailed
 from batchscore.store import effects, layout
+from batchscore.store.commits import head
 from batchscore.store.root import Entry, Exists
-from batchscore.store.sealed import put_once, read_checked, read_sealed, read_sealed_bytes
+from batchscore.store.sealed import put_once, read_checked, read_sealed, read_sealed_bytes, seal
 
 PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
 """Seconds before each further attempt, about: each is stretched or shortened by up to half, so that clients spread."""
@@ -183,11 +185,20 @@ class ObjectRoot:
         """Copy a run to `<date>/`: `Root.project`.
 
         While metadata.json is away the copy is not there yet; it is taken away first and put back last.
+        A note that lies there from the first change to the last tells others of a copy that may go on, or never will.
         """
+        note = layout.projecting(date, name, uuid.uuid4().hex)
+        self.create(note, seal({"run": name}))
+        self.delete(f"{layout.checked_date(date)}/{layout.METADATA}")
+        newest = head(self, date)  # looked at again: this process may have been paused since
+        if newest is not None and newest.run == name:
+            self._copy_run(date, name)
+        self.delete(note)
+
+    def _copy_run(self, date: str, name: str) -> None:
         manifest, _ = read_sealed(self, layout.run(name, layout.MANIFEST))
         paths = [*layout.published_files(manifest), layout.SUMMARY, layout.MANIFEST]
-        last = f"{layout.checked_date(date)}/{layout.METADATA}"
-        self.delete(last)
+        last = f"{date}/{layout.METADATA}"
         in_parallel(lambda path: self.copy(layout.run(name, path), f"{date}/{path}"), paths)
         stale = {entry.key for entry in self.list(date)} - {f"{date}/{path}" for path in paths}
         in_parallel(self.delete, sorted(stale - {last}))
@@ -195,6 +206,11 @@ class ObjectRoot:
         if put_once(self, last, metadata) != metadata:
             # Another revision was copied meanwhile, and perhaps mixed with this one: it must be copied again.
             self.delete(last)
+
+    def projecting(self, date: str, *, besides: str) -> frozenset[str]:
+        """Return the notes of unfinished copies of other runs: `Root.projecting`."""
+        own = f"{layout.projecting(date, besides)}/"
+        return frozenset(entry.key for entry in self.list(layout.projecting(date)) if not entry.key.startswith(own))
 
     def copy(self, source: str, target: str) -> None:
         """Copy an object within the store; one that is there is replaced."""

@@ -166,14 +166,22 @@ def acknowledge(root: Root, commit: Commit) -> Commit:
 def roll_forward(root: Root, date: str) -> None:
     """Let a date show its newest commit; looked at again afterwards, since a slower run may have shown an older one.
 
+    What shows the newest commit may be mixed all the same where another run's projection has not ended: it is made
+    anew once after each note of one was seen. The note stays, as its owner may go on: the next run makes it anew again.
+
     Raises:
         StorageFailed: When others keep changing it.
     """
+    mended: frozenset[str] = frozenset()
     for _ in range(20):
         newest = head(root, date)
-        if newest is None or root.projected(date) == newest.run:
+        if newest is None:
+            return
+        unfinished = root.projecting(date, besides=newest.run)
+        if root.projected(date) == newest.run and unfinished <= mended:
             return
         root.project(date, newest.run)
+        mended |= unfinished
     raise StorageFailed(
         f"{root.shown(date)} keeps being changed by other runs",
         slug="PROJECTION",

@@ -107,7 +107,13 @@ class Root(Protocol):
         """Return the name of the run that a date shows; None when it shows none of ours, or not yet."""
 
     def project(self, date: str, name: str) -> None:
-        """Let a date show the run `name`."""
+        """Let a date show the run `name`; it may end without, when a newer one was committed meanwhile."""
+
+    def projecting(self, date: str, *, besides: str) -> frozenset[str]:
+        """Return the notes of projections of other runs than `besides` to the date that have not ended.
+
+        Whoever wrote one may be dead, or paused and go on; where a projection is one step there are none.
+        """
 
     def probe(self) -> None:
         """Refuse a place that can not keep the promise, by trying each primitive on it.

@@ -65,6 +65,8 @@ def verify(root: Root, date: str, *, threads: int | None = None) -> Verification
         expected += _projection(root, date, chain[-1], problems)
     with ThreadPoolExecutor(threads or max(2, os.cpu_count() or 2)) as pool:
         sizes = list(pool.map(lambda file: _check(root, file, problems), expected))
+    if any(problem.path.startswith(root.shown(f"{date}/")) for problem in problems):
+        problems += _unfinished(root, chain[-1])
     return Verification(
         date=date,
         revisions=len(chain),
@@ -179,6 +181,13 @@ def _projection(root: Root, date: str, newest: Commit, problems: list[Problem]) 
         if entry.key not in keys
     ]
     return copies
+
+
+def _unfinished(root: Root, newest: Commit) -> Iterator[Problem]:
+    """Name what may have changed the date since its newest commit was copied there; running again mends that."""
+    for note in sorted(root.projecting(newest.date, besides=newest.run)):
+        fact = "a copy of another revision to the date has not ended; `batchscore run` copies the newest one again"
+        yield Problem(path=root.shown(note), fact=fact)
 
 
 def _check(root: Root, file: _Expected, problems: list[Problem]) -> int:

@@ -1,0 +1,81 @@
+"""`batchscore backfill --max-parallel 2` that is ended early, with real processes: no run outlives it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+import pytest
+from small_world import CONFIG, SNAPSHOT, World
+
+OPTIONS = ("--config", CONFIG, "--from", "2024-04-01", "--to", "2024-04-04", "--max-parallel", "2")
+WAITING = ("--set", "snapshot.wait_minutes=10")
+NOBODY_IS_TOLD = """
+from batchscore import backfill, cli
+backfill.OwnProcesses.stop = lambda self: None
+cli.GRACE_SECONDS = 1
+cli.main()
+"""
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start(world: World) -> Iterator[Start]:
+    """Start a backfill whose runs wait for snapshots; return once two of them have started."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(*python: str) -> subprocess.Popen[str]:
+        command = [sys.executable, *python, "backfill", *OPTIONS, *WAITING]
+        process = subprocess.Popen(
+            command,
+            cwd=world.root,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        assert len(list(islice((line for line in process.stderr if "run started" in line), 2))) == 2
+        return process
+
+    assert not world.path(SNAPSHOT.replace("_03_01", "_04_01")).exists()
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def check_all_ended(process: subprocess.Popen[str], code: int) -> None:
+    """See that the backfill ended with its code, in time, and its runs before it; all of them hold its stderr open."""
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "was cut off" not in told
+    assert "run started" not in told
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_runs_in_own_processes_end_with_the_backfill(start: Start, number: signal.Signals, code: int):
+    """A signal to the backfill ends its runs first, each as resumable as on its own, and no further one begins."""
+    process = start("-m", "batchscore")
+    process.send_signal(number)
+
+    check_all_ended(process, code)
+
+
+def test_twin_that_tells_nobody_fails(start: Start):
+    """The test has teeth: a backfill that waits for runs that nobody told of the signal is cut off."""
+    process = start("-c", NOBODY_IS_TOLD)
+    process.terminate()
+    with pytest.raises(AssertionError, match="was cut off"):
+        check_all_ended(process, 143)
+
+
+def test_runs_in_own_processes_notice_that_the_backfill_was_killed(start: Start):
+    """A backfill that is killed tells nobody: its runs end because it is no longer there."""
+    process = start("-m", "batchscore")
+    process.kill()
+
+    check_all_ended(process, -signal.SIGKILL)
