@@ -9,6 +9,8 @@ import pytest
 import yaml
 from rendering import CHART, Helm, Render, one
 
+from batchscore import ending
+from batchscore.cluster import kubernetes
 from batchscore.cluster.options import KubernetesOptions
 
 BACKFILL = ("--set", "backfill.enabled=true,backfill.from=2013-01-01,backfill.to=2013-01-31")
@@ -38,6 +40,26 @@ def test_cron_job(render: Render) -> None:
     }
     assert pod["restartPolicy"] == "Never"
     assert pod["terminationGracePeriodSeconds"] == 90
+
+
+def test_the_driver_knows_its_grace(render: Render) -> None:
+    """The driver is told how long the kubelet waits, under the name that it reads."""
+    pod = one(render("--set", "job.terminationGracePeriodSeconds=120"), "CronJob")["spec"]["jobTemplate"]["spec"][
+        "template"
+    ]["spec"]
+    environment = {each["name"]: each.get("value") for each in pod["containers"][0]["env"]}
+
+    assert pod["terminationGracePeriodSeconds"] == 120
+    assert environment[ending.PLATFORM_GRACE] == "120"
+
+
+def test_a_removal_fits_into_the_grace(helm: Helm) -> None:
+    """What the driver keeps back is enough for a removal, and the chart refuses a grace that has no room for both and a push."""
+    refused = helm("template", CHART, "-f", CHART / "ci" / "values.yaml", "--set", "run.metrics.budget_seconds=46")
+    needed = ending.KEPT_BACK_SECONDS + kubernetes._REMOVE_SECONDS + 46
+
+    assert kubernetes._REMOVE_SECONDS < ending.KEPT_BACK_SECONDS
+    assert f"must be at least {needed:.0f}:" in refused.error
 
 
 def test_schedule_has_one_source(render: Render) -> None:
@@ -275,6 +297,7 @@ def test_validate_hook(render: Render) -> None:
         "BATCHSCORE_POD",
         "BATCHSCORE_OWNER",
         "BATCHSCORE_IMAGE",
+        "BATCHSCORE_GRACE_SECONDS",
         "BATCHSCORE_CONFIG",
     ]
 

@@ -87,6 +87,8 @@ def test_operator_missing(helm: Helm) -> None:
         ("run.schedule.cron=@daily", "five fields"),
         ("run.schedule=null", "five fields"),
         ("run.schedule.timezone=", "run.schedule.timezone is missing"),
+        ("run.metrics.budget_seconds=50", "terminationGracePeriodSeconds must be at least 95"),
+        ("job.terminationGracePeriodSeconds=60,run.lineage.events=true", "must be at least 65"),
     ],
 )
 def test_combinations(helm: Helm, settings: str, words: str) -> None:
@@ -98,7 +100,14 @@ def test_combinations(helm: Helm, settings: str, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", ["cronJob.enabled=false,run.schedule=null", "run.cluster=null", "rbac.create=false"]
+    "settings",
+    [
+        "cronJob.enabled=false,run.schedule=null",
+        "run.cluster=null",
+        "rbac.create=false",
+        "job.terminationGracePeriodSeconds=60",
+        "run.lineage.events=true,run.lineage.budget_seconds=35",
+    ],
 )
 def test_combinations_that_pass(helm: Helm, settings: str) -> None:
     """The twin: what is needed by nothing may be absent."""

@@ -233,6 +233,7 @@ spec:
         - {name: BATCHSCORE_JOB_UID, valueFrom: {fieldRef: {fieldPath: "metadata.labels['batch.kubernetes.io/controller-uid']"}}}
         - {name: BATCHSCORE_OWNER, value: {{ $.owner }}}
         - {name: BATCHSCORE_IMAGE, value: {{ include "batchscore.image" . | quote }}}
+        - {name: BATCHSCORE_GRACE_SECONDS, value: {{ .Values.job.terminationGracePeriodSeconds | int64 | quote }}}
         - {name: BATCHSCORE_CONFIG, value: {{ include "batchscore.configName" . }}}
         {{- with .Values.env }}
         {{- toYaml . | nindent 8 }}

@@ -21,14 +21,15 @@ from batchscore.cluster.creation import create
 from batchscore.cluster.job import Identity
 from batchscore.cluster.options import KubernetesOptions
 from batchscore.cluster.reasons import REMEDIES, Trouble
-from batchscore.errors import Interrupted, NoCluster, Terminated
+from batchscore.ending import to_its_end
+from batchscore.errors import NoCluster
 from batchscore.logs import logger
 
 if TYPE_CHECKING:
     from distributed import Client, Security
 
 _REMOVE_SECONDS = 20.0
-"""How long a removal is asked for; well inside the grace period of a terminated pod."""
+"""How long a removal is asked for, whatever signal arrives; within `ending.KEPT_BACK_SECONDS`."""
 _EXPLAIN_SECONDS = 10.0
 """What is set aside of a wait, at most, to find out why it was in vain."""
 
@@ -264,9 +265,5 @@ def launch(  # noqa: PLR0913 - each is a thing of its own
 
 
 def _remove(api: ApiServer, identity: Identity, ours: Mapping[str, str | None], *, tls: bool) -> None:
-    """Remove what is ours even when a signal arrives meanwhile; the signal is raised afterwards."""
-    try:
+    with to_its_end():
         removal.remove(api, identity.namespace, ours, tls=tls, seconds=_REMOVE_SECONDS)
-    except (Terminated, Interrupted, KeyboardInterrupt):
-        removal.remove(api, identity.namespace, ours, tls=tls, seconds=_REMOVE_SECONDS)
-        raise
