@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,8 @@ _REMOVE_SECONDS = 20.0
 """How long a removal is asked for, whatever signal arrives; within `ending.KEPT_BACK_SECONDS`."""
 _EXPLAIN_SECONDS = 10.0
 """What is set aside of a wait, at most, to find out why it was in vain."""
+_CLOSE_SECONDS = 2.0
+"""How long a client may take to close."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +129,9 @@ class Launched:
         )
 
     def open_client(self, until: float) -> Client:
-        """Return a Dask client that is connected and sees enough workers; the caller closes it.
+        """Return a Dask client that is connected and sees enough workers; the caller closes it, by `close`.
+
+        It does not outlive its scheduler for long: after a lost one, open another.
 
         Raises:
             NoCluster: When there is none by `until`, with the reason that the pods give.
@@ -142,6 +146,7 @@ class Launched:
         waited = time.monotonic() - began
         pods = self.pods(until)
         if not self.is_ready(pods):
+            self._must_exist(until)
             raise self.explain(pods, waited=waited, until=until)
         raise NoCluster(
             f"the scheduler at {self.address} could not be used within {waited:.0f} s, though all its pods are ready",
@@ -159,11 +164,11 @@ class Launched:
             return None
         try:
             client.wait_for_workers(self.enough, timeout=max(until - time.monotonic(), 0.1))
-        except TimeoutError:
-            client.close(timeout=2)
+        except (OSError, TimeoutError):
+            close(client)
             return None
         except BaseException:
-            client.close(timeout=2)
+            close(client)
             raise
         return client
 
@@ -204,6 +209,12 @@ class Launched:
             raise refused(answer, f"list {kind}")
         items: list[Mapping[str, Any]] = answer.body.get("items") or []
         return sorted(items, key=lambda item: str(item["metadata"]["name"]))
+
+
+def close(client: Client) -> None:
+    """Close a client; a scheduler that does not answer is not waited for."""
+    with suppress(TimeoutError):
+        client.close(timeout=_CLOSE_SECONDS)
 
 
 @contextmanager

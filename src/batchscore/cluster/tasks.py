@@ -46,13 +46,27 @@ class _Logs(WorkerPlugin):
 
 
 class Distributed:
-    """Workers behind a `distributed` scheduler."""
+    """Workers behind a `distributed` scheduler.
 
-    def __init__(self, client: Client, options: ClusterOptions, revive: Callable[[], None] | None = None) -> None:
+    Args:
+        client: Connected to it.
+        options: The section `cluster`.
+        revive: Starts workers for lost ones, where they are ours.
+        reconnect: Returns a client that sees workers again, after the scheduler was lost; by default `client` is waited for.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        options: ClusterOptions,
+        revive: Callable[[], None] | None = None,
+        reconnect: Callable[[], Client] | None = None,
+    ) -> None:
         self.count = options.workers
         self._client = client
         self._options = options
         self._revive = revive
+        self._reconnect = reconnect
         self._looked = self._seen = time.monotonic()
         self._tell_how_to_log()
 
@@ -74,6 +88,10 @@ class Distributed:
                 slug="NO-WORKERS",
                 remedy="start more workers, or lower `cluster.workers`",
             ) from error
+        self.count_threads()
+
+    def count_threads(self) -> None:
+        """See how many tasks the workers that are there run at once."""
         self.count = max(self.count, sum(self._client.nthreads().values()))
 
     def check_versions(self) -> None:
@@ -137,7 +155,11 @@ class Distributed:
                 remedy="run the same command again: finished partitions are not scored again",
             ) from error
         _log.warning("cluster lost", missing=len(missing), cause=_fact(error), tries_left=left)
-        self.wait_for_workers()
+        if self._reconnect is None:
+            self.wait_for_workers()
+        else:
+            self._client = self._reconnect()
+            self.count_threads()
         self._tell_how_to_log()  # a new scheduler knows nothing of it
 
     def _run_all(
