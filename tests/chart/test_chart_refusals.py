@@ -14,6 +14,12 @@ CI = ("--values", CHART / "ci" / "values.yaml")
         ("cronJob.suspended=true", "suspended"),
         ("image.tag=latest", "/image/tag"),
         ("image.digest=sha256:12", "/image/digest"),
+        ("image.repository=registry/batchscore:1.0", "/image/repository"),
+        ("image.repository=batchscore@sha256:12", "/image/repository"),
+        ("networkPolicy.apiServerPorts={65536}", "/networkPolicy/apiServerPorts/0"),
+        ("networkPolicy.apiServerCidrs={kubernetes.default.svc}", "/networkPolicy/apiServerCidrs/0"),
+        ("networkPolicy.apiServerCidrs={10.0.0.1}", "/networkPolicy/apiServerCidrs/0"),
+        ("networkPolicy.apiServerCidrs={10.0.0.0/33}", "/networkPolicy/apiServerCidrs/0"),
         ("cronJob.startingDeadlineSeconds=5", "/cronJob/startingDeadlineSeconds"),
         ("job.terminationGracePeriodSeconds=10", "/job/terminationGracePeriodSeconds"),
         ("job.backoffLimit=many", "/job/backoffLimit"),
@@ -43,7 +49,9 @@ def test_right_values_pass(helm: Helm) -> None:
         CHART,
         *CI,
         "--set",
-        "cronJob.suspend=true,job.backoffLimit=2,run.partition.rows=5,global.anything=1",
+        "cronJob.suspend=true,job.backoffLimit=2,run.partition.rows=5,global.anything=1,"
+        "image.repository=localhost:5000/team/batchscore,"
+        "networkPolicy.apiServerPorts={65535},networkPolicy.apiServerCidrs={10.96.0.1/32,::/0,fd00::1/128}",
     )
 
     assert outcome.code == 0, outcome.error
