@@ -9,7 +9,10 @@ import pytest
 import yaml
 from rendering import CHART, Helm, Render, one
 
+from batchscore import ending
+from batchscore.cluster import kubernetes
 from batchscore.cluster.options import KubernetesOptions
+from batchscore.config import load_config
 
 BACKFILL = ("--set", "backfill.enabled=true,backfill.from=2013-01-01,backfill.to=2013-01-31")
 
@@ -38,6 +41,26 @@ def test_cron_job(render: Render) -> None:
     }
     assert pod["restartPolicy"] == "Never"
     assert pod["terminationGracePeriodSeconds"] == 90
+
+
+def test_the_driver_knows_its_grace(render: Render) -> None:
+    """The driver is told how long the kubelet waits, under the name that it reads."""
+    pod = one(render("--set", "job.terminationGracePeriodSeconds=120"), "CronJob")["spec"]["jobTemplate"]["spec"][
+        "template"
+    ]["spec"]
+    environment = {each["name"]: each.get("value") for each in pod["containers"][0]["env"]}
+
+    assert pod["terminationGracePeriodSeconds"] == 120
+    assert environment[ending.PLATFORM_GRACE] == "120"
+
+
+def test_a_removal_fits_into_the_grace(helm: Helm) -> None:
+    """What the driver keeps back is enough for a removal, and the chart refuses a grace that has no room for both and a push."""
+    refused = helm("template", CHART, "-f", CHART / "ci" / "values.yaml", "--set", "run.metrics.budget_seconds=46")
+    needed = ending.KEPT_BACK_SECONDS + kubernetes._REMOVE_SECONDS + 46
+
+    assert kubernetes._REMOVE_SECONDS < ending.KEPT_BACK_SECONDS
+    assert f"must be at least {needed:.0f}:" in refused.error
 
 
 def test_schedule_has_one_source(render: Render) -> None:
@@ -257,7 +280,25 @@ def test_embedded_run_has_no_dask_policies(render: Render) -> None:
     names = {item["metadata"]["name"] for item in objects if item["kind"] == "NetworkPolicy"}
 
     assert names == {"flights-batchscore-driver", "flights-batchscore-hooks"}
-    assert yaml.safe_load(_config(objects)["data"]["platform.yaml"]) == {}
+    assert yaml.safe_load(_config(objects)["data"]["platform.yaml"]) == {"cluster": {"deadline_minutes": 110}}
+
+
+@pytest.mark.parametrize(("seconds", "minutes"), [("6600", 110), ("90", 1.5), ("60000000", 1000000)])
+def test_a_run_takes_as_long_as_its_job_may(render: Render, seconds: str, minutes: float) -> None:
+    """The deadline of the scoring, which the alert on stuck runs looks at, is that of the Job."""
+    objects = render("--set", f"job.activeDeadlineSeconds={seconds}")
+
+    assert yaml.safe_load(_config(objects)["data"]["platform.yaml"])["cluster"]["deadline_minutes"] == minutes
+
+
+def test_the_runs_own_deadline_wins(render: Render, tmp_path: Path) -> None:
+    """A deadline in `run` is the one that a run obeys, as with all that the chart adds."""
+    data = _config(render("--set", "run.cluster.deadline_minutes=30"))["data"]
+    for name in ("platform.yaml", "run.yaml"):
+        (tmp_path / name).write_text(data[name])
+    config = load_config([str(tmp_path / name) for name in ("platform.yaml", "run.yaml")])
+
+    assert config.cluster.deadline_minutes == 30
 
 
 def test_validate_hook(render: Render) -> None:
@@ -275,6 +316,7 @@ def test_validate_hook(render: Render) -> None:
         "BATCHSCORE_POD",
         "BATCHSCORE_OWNER",
         "BATCHSCORE_IMAGE",
+        "BATCHSCORE_GRACE_SECONDS",
         "BATCHSCORE_CONFIG",
     ]
 
@@ -311,6 +353,15 @@ def test_notes(helm: Helm) -> None:
     assert "logs -f -l app.kubernetes.io/instance=flights" in notes
     assert "WARNING: the image is named by a tag" in notes
     assert "WARNING: run names an object store" not in notes
+    assert "any host on the ports 443 and 6443: set networkPolicy.apiServerCidrs" in notes
+
+
+def test_notes_of_a_known_api_server(helm: Helm) -> None:
+    """Who names the API server's network is not warned."""
+    ci = ("-f", CHART / "ci" / "values.yaml", "--dry-run=client")
+    notes = helm("install", "flights", CHART, *ci, "--set", "networkPolicy.apiServerCidrs={10.96.0.1/32}").output
+
+    assert "any host on the ports" not in notes
 
 
 def test_notes_of_a_store_out_of_reach(helm: Helm) -> None:

@@ -14,6 +14,12 @@ CI = ("--values", CHART / "ci" / "values.yaml")
         ("cronJob.suspended=true", "suspended"),
         ("image.tag=latest", "/image/tag"),
         ("image.digest=sha256:12", "/image/digest"),
+        ("image.repository=registry/batchscore:1.0", "/image/repository"),
+        ("image.repository=batchscore@sha256:12", "/image/repository"),
+        ("networkPolicy.apiServerPorts={65536}", "/networkPolicy/apiServerPorts/0"),
+        ("networkPolicy.apiServerCidrs={kubernetes.default.svc}", "/networkPolicy/apiServerCidrs/0"),
+        ("networkPolicy.apiServerCidrs={10.0.0.1}", "/networkPolicy/apiServerCidrs/0"),
+        ("networkPolicy.apiServerCidrs={10.0.0.0/33}", "/networkPolicy/apiServerCidrs/0"),
         ("cronJob.startingDeadlineSeconds=5", "/cronJob/startingDeadlineSeconds"),
         ("job.terminationGracePeriodSeconds=10", "/job/terminationGracePeriodSeconds"),
         ("job.backoffLimit=many", "/job/backoffLimit"),
@@ -43,7 +49,9 @@ def test_right_values_pass(helm: Helm) -> None:
         CHART,
         *CI,
         "--set",
-        "cronJob.suspend=true,job.backoffLimit=2,run.partition.rows=5,global.anything=1",
+        "cronJob.suspend=true,job.backoffLimit=2,run.partition.rows=5,global.anything=1,"
+        "image.repository=localhost:5000/team/batchscore,"
+        "networkPolicy.apiServerPorts={65535},networkPolicy.apiServerCidrs={10.96.0.1/32,::/0,fd00::1/128}",
     )
 
     assert outcome.code == 0, outcome.error
@@ -87,6 +95,8 @@ def test_operator_missing(helm: Helm) -> None:
         ("run.schedule.cron=@daily", "five fields"),
         ("run.schedule=null", "five fields"),
         ("run.schedule.timezone=", "run.schedule.timezone is missing"),
+        ("run.metrics.budget_seconds=50", "terminationGracePeriodSeconds must be at least 95"),
+        ("job.terminationGracePeriodSeconds=60,run.lineage.events=true", "must be at least 65"),
     ],
 )
 def test_combinations(helm: Helm, settings: str, words: str) -> None:
@@ -98,7 +108,14 @@ def test_combinations(helm: Helm, settings: str, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", ["cronJob.enabled=false,run.schedule=null", "run.cluster=null", "rbac.create=false"]
+    "settings",
+    [
+        "cronJob.enabled=false,run.schedule=null",
+        "run.cluster=null",
+        "rbac.create=false",
+        "job.terminationGracePeriodSeconds=60",
+        "run.lineage.events=true,run.lineage.budget_seconds=35",
+    ],
 )
 def test_combinations_that_pass(helm: Helm, settings: str) -> None:
     """The twin: what is needed by nothing may be absent."""

@@ -5,7 +5,6 @@ PARTS tasks of SECONDS each; the task GREEDY takes more memory than there is; EX
 """
 
 import os
-import signal
 import socket
 import sys
 import time
@@ -13,16 +12,11 @@ from pathlib import Path
 
 import yaml
 
-from batchscore import logs
+from batchscore import ending, logs
 from batchscore.cluster import ClusterOptions, connect
-from batchscore.errors import BatchscoreError, Terminated
+from batchscore.errors import BatchscoreError
 from batchscore.plan import Partition
 from batchscore.strict import parse_section
-
-
-def terminate(number, frame):
-    """End as the command line does on SIGTERM."""
-    raise Terminated("terminated by SIGTERM", slug="SIGTERM")
 
 
 def task_for(folder, seconds, greedy):
@@ -67,7 +61,7 @@ def extra():
 
 def main():
     """Launch, hand out the tasks, end."""
-    signal.signal(signal.SIGTERM, terminate)
+    ending.raise_signals(os.environ)
     logs.configure("text")
     folder = Path("/data/probe", os.environ["BATCHSCORE_JOB"])
     folder.mkdir(parents=True, exist_ok=True)

@@ -220,7 +220,7 @@ def test_strangers_are_kept_out() -> None:
 
 
 def test_helm_test() -> None:
-    """`helm test` validates configuration, model and snapshot from inside the cluster."""
+    """`helm test` validates configuration, schema and model from inside the cluster."""
     done = scenes.helm("test", scenes.RELEASE, "--logs", "--timeout", "120s", check=False)
 
     assert done.returncode == 0, done.stdout + done.stderr

@@ -2,18 +2,19 @@
 
 import ast
 import pickle
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from batchscore.cluster.reasons import REMEDIES
 from batchscore.errors import EXIT_CODES, BatchscoreError, error_classes
 
 SOURCE = Path(__file__).parents[2] / "src" / "batchscore"
 FAMILIES = {cls.__name__: cls.family for cls in (BatchscoreError, *error_classes())}
 ONE_CAUSE = {
-    "E-CLUSTER-NO-SCHEDULER": "one at an address, or one that was launched",
     "E-CONFIG-DASKCLUSTER": "the operator's schema refuses, here or at the API server",
     "E-CONTRACT-DUPLICATE-ID": "found within a partition or across them",
     "E-MODEL-LIBRARY-MISSING": "of any format",
@@ -121,3 +122,14 @@ def test_what_a_code_says_of_retrying():
     retriable = {row.code for row in EXIT_CODES if row.retriable}
 
     assert retriable == {1, *(row.code for row in EXIT_CODES if row.code >= 20)}
+
+
+def test_the_failures_on_kubernetes_are_those_of_the_page():
+    """The table of docs/kubernetes.md lists exactly the errors with which a launched cluster can end a run."""
+    page = (SOURCE.parents[1] / "docs" / "kubernetes.md").read_text(encoding="utf-8")
+    modules = ("api", "creation", "job", "kubernetes", "launched", "removal", "tasks")
+    sources = [(SOURCE / "cluster" / f"{name}.py").read_text(encoding="utf-8") for name in modules]
+    found = {error for source in sources for error, _ in raised(source) if error.startswith("E-CLUSTER-")}
+    chosen = {"E-CLUSTER-NO-CRD", "E-CLUSTER-REFUSED"}  # by what the API server says, where they are raised
+
+    assert set(re.findall("`(E-CLUSTER-[A-Z-]+)`", page)) == found | chosen | {f"E-CLUSTER-{slug}" for slug in REMEDIES}

@@ -14,21 +14,23 @@ import time
 import urllib.error
 import urllib.request
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from apiserver import Script, serve
+from apiserver import Script, pod, serve, waiting
 from scripted import IDENTITY, options
 
-from batchscore.cluster import daskcluster
+from batchscore.cluster import ClusterOptions, daskcluster, kubernetes, launched
 from batchscore.cluster.api import ApiServer
 from batchscore.cluster.certificates import issue
 from batchscore.cluster.kubernetes import Launched, launch
 from batchscore.errors import NoCluster
+from batchscore.plan import Partition
 
 Container = dict[str, Any]
 
@@ -137,7 +139,7 @@ def containers(script: Script, node: Node) -> tuple[Container, Container]:
 
 
 @contextmanager
-def launched(node: Node, script: Script) -> Iterator[tuple[Launched, Container, Container]]:
+def cluster_of(node: Node, script: Script) -> Iterator[tuple[Launched, Container, Container]]:
     """Launch a cluster of one worker whose pods are said to be ready."""
     with serve(script) as url:
         api = ApiServer(url=url, pause_seconds=0.05)
@@ -150,7 +152,7 @@ def launched(node: Node, script: Script) -> Iterator[tuple[Launched, Container, 
 def test_cluster_computes_under_tls(node: Node) -> None:
     """The pods' own arguments give a cluster that computes over TLS; plain text and a foreign authority are turned away."""
     with (
-        launched(node, Script()) as (cluster, scheduler, worker),
+        cluster_of(node, Script()) as (cluster, scheduler, worker),
         running(node.start(scheduler), node.start(worker)),
     ):
         client = cluster.open_client(time.monotonic() + 60)
@@ -194,7 +196,7 @@ def operator_idle_check(node: Node) -> float:
 def test_operator_sees_idleness_under_tls(node: Node) -> None:
     """The operator's own check works over HTTP although RPC is TLS; nothing is served there but health, metrics and that."""
     began = time.time()
-    with launched(node, Script()) as (_, scheduler, __), running(node.start(scheduler)):
+    with cluster_of(node, Script()) as (_, scheduler, __), running(node.start(scheduler)):
         health = node.get("/health")
         idle_since = operator_idle_check(node)
         idle = json.loads(node.get("/api/v1/check_idle"))
@@ -210,7 +212,7 @@ def test_operator_sees_idleness_under_tls(node: Node) -> None:
 @pytest.mark.filterwarnings("ignore")
 def test_without_the_route_idleness_is_not_seen(node: Node) -> None:
     """The twin: with distributed's default routes the operator's check fails under TLS, so an idle cluster would stay for ever."""
-    with launched(node, Script()) as (_, scheduler, __):
+    with cluster_of(node, Script()) as (_, scheduler, __):
         kept = [one for one in scheduler["env"] if not one["name"].endswith("HTTP__ROUTES")]
         with running(node.start({**scheduler, "env": kept})):
             node.get("/health")
@@ -218,23 +220,119 @@ def test_without_the_route_idleness_is_not_seen(node: Node) -> None:
                 operator_idle_check(node)
 
 
-@pytest.mark.usefixtures("on_loopback")
-def test_lost_scheduler_is_found_again(node: Node) -> None:
-    """After the scheduler's pod was replaced, a new client sees the workers again and computes."""
-    with launched(node, Script()) as (cluster, scheduler, worker):
-        first, workers = node.start(scheduler), node.start(worker)
-        with running(first, workers):
-            client = cluster.open_client(time.monotonic() + 60)
-            client.close()
-            first.kill()
-            first.wait(timeout=5)
-            workers.wait(timeout=90)  # a worker leaves with its scheduler; its pod's Deployment starts it again
-            with running(node.start(scheduler), node.start(worker)):
-                cluster.wait(time.monotonic() + 10)
-                again = cluster.open_client(time.monotonic() + 60)
-                try:
-                    answer = again.submit(pow, 2, 6).result(timeout=30)
-                finally:
-                    again.close()
+@dataclasses.dataclass
+class Operator:
+    """Stands in for the operator: runs the pods of the one cluster as processes."""
 
-    assert answer == 64
+    node: Node
+    """Where they run."""
+    script: Script
+    """Where the cluster is."""
+    processes: list[subprocess.Popen[bytes]] = dataclasses.field(default_factory=list)
+    """The scheduler's and the worker's, once they are started."""
+
+    def start(self) -> None:
+        """Start the pods, as soon as there is a cluster."""
+        until(lambda: self.script.clusters)
+        self.processes += [self.node.start(each) for each in containers(self.script, self.node)]
+
+    def lose(self) -> None:
+        """Kill all pods in the midst of a task."""
+        until((self.node.directory / "begun").exists)
+        while self.processes:
+            process = self.processes.pop()
+            process.kill()
+            process.wait(timeout=5)
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait for a condition."""
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, "never came"
+        time.sleep(0.02)
+
+
+def score(node: Node, script: Script, monkeypatch: pytest.MonkeyPatch, *, minutes: float = 1.0) -> list[int]:
+    """Run a task over one partition as a run does; it waits for the file `go`, and returns its index."""
+    folder = str(node.directory)
+
+    def task(partition: Partition) -> int:  # by value: workers do not have this file
+        import time
+        from pathlib import Path
+
+        Path(folder, "begun").touch()
+        while not Path(folder, "go").exists():
+            time.sleep(0.05)
+        return partition.index
+
+    wanted = ClusterOptions(kind="kubernetes", start_minutes=minutes, kubernetes=options(min_workers=1))
+    partitions = [Partition(index=7, fragments=(), rows=1, decoded_bytes=1)]
+    seen: list[int] = []
+    with serve(script) as url:
+        monkeypatch.setattr(kubernetes, "in_cluster", lambda _: ApiServer(url=url, pause_seconds=0.05))
+        monkeypatch.setattr(launched, "job_identity", lambda: IDENTITY)
+        with launched.launched_workers(wanted, partitions) as workers:
+            workers.run(task, partitions, seen.append)
+    return seen
+
+
+@pytest.mark.usefixtures("on_loopback")
+def test_a_run_survives_a_lost_scheduler(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After all pods were replaced the run connects anew and hands the partition out again."""
+    operator = Operator(node, Script())
+
+    def fate() -> None:
+        operator.start()
+        operator.lose()
+        operator.start()
+        (node.directory / "go").touch()
+
+    with ThreadPoolExecutor(1) as thread:
+        done = thread.submit(fate)
+        try:
+            seen = score(node, operator.script, monkeypatch)
+        finally:
+            done.result()
+            with running(*operator.processes):
+                pass
+
+    assert seen == [7]
+    assert operator.script.clusters == {}
+
+
+@pytest.mark.usefixtures("on_loopback")
+def test_a_scheduler_that_stays_away(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scheduler that does not come back ends the run with the reason that the pods give, and the cluster goes."""
+    operator = Operator(node, Script())
+
+    def fate() -> None:
+        operator.start()
+        operator.lose()
+
+    def crashing(cluster: str, workers: int, age: float) -> list[dict[str, Any]]:
+        lost = (node.directory / "begun").exists()
+        state = waiting("CrashLoopBackOff", restartCount=3) if lost else {}
+        return [pod(cluster, "scheduler", ready=not lost, **state), pod(cluster, "worker", 0, ready=True)]
+
+    operator.script.pods = crashing
+    with ThreadPoolExecutor(1) as thread:
+        done = thread.submit(fate)
+        with pytest.raises(NoCluster) as caught:
+            score(node, operator.script, monkeypatch)
+        done.result()
+
+    assert caught.value.slug == "CRASH"
+    assert "the scheduler pod" in caught.value.message
+    assert operator.script.clusters == {}
+
+
+@pytest.mark.usefixtures("on_loopback")
+def test_a_scheduler_out_of_reach(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pods that are ready and a scheduler that can not be reached: the run says so, and the cluster goes."""
+    script = Script()
+    with pytest.raises(NoCluster) as caught:
+        score(node, script, monkeypatch, minutes=0.1)
+
+    assert caught.value.slug == "UNREACHABLE"
+    assert script.clusters == {}

@@ -122,10 +122,10 @@ def _leases(project: Project) -> list[Path]:
 
 def swallow(grace: float) -> None:
     """Let the run meet its signal inside a finaliser, where an exception is lost, and work on for a minute."""
-    from batchscore import cli
+    from batchscore import ending
     from batchscore import run as running
 
-    cli.GRACE_SECONDS = grace
+    ending.GRACE_SECONDS = grace
 
     class Finalised:
         def __del__(self) -> None:
@@ -149,6 +149,32 @@ def test_a_signal_that_is_lost_ends_the_run_all_the_same(fast_path: Path):
     assert time.monotonic() - begun < 40
     assert "cut off" in ended.told[-1]
     assert not (project.outputs / DATE).exists()
+
+
+def dawdle() -> None:
+    """Let the run be interrupted, say so, and take a minute to end."""
+    from batchscore import run as running
+    from batchscore.errors import Interrupted
+
+    def score_all(*_: object) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except Interrupted:
+            os.write(2, b"interrupted once\n")
+            time.sleep(60)
+
+    running.score_all = score_all
+
+
+def test_a_second_interruption_ends_the_run_at_once(fast_path: Path):
+    """On a machine of one's own a second Ctrl-C waits for nothing: neither for a clean end nor for the grace."""
+    driver = start(make_project(fast_path / "project"), before=dawdle)
+    until(lambda: "interrupted once" in driver.stderr())
+    driver.signal(signal.SIGINT)
+    ended = driver.wait(30)
+
+    assert ended.status == 130
+    assert ended.told == ["interrupted once"]
 
 
 def signal_after_commit() -> None:

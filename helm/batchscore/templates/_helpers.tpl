@@ -118,8 +118,9 @@ capabilities: {drop: [ALL]}
 
 {{- /* What the chart knows and the run's configuration need not repeat; the configuration comes after it and wins. */ -}}
 {{- define "batchscore.platform" -}}
-{{- if include "batchscore.onKubernetes" . -}}
 cluster:
+  deadline_minutes: {{ divf .Values.job.activeDeadlineSeconds 60 | toJson }}
+{{- if include "batchscore.onKubernetes" . }}
   kubernetes:
     image: {{ include "batchscore.image" . }}
     image_pull_policy: {{ .Values.image.pullPolicy }}
@@ -136,8 +137,6 @@ cluster:
     env_from: {{ include "batchscore.envFrom" . | fromYamlArray | toJson }}
     volumes: {{ include "batchscore.platformVolumes" . | fromYamlArray | toJson }}
     volume_mounts: {{ include "batchscore.platformMounts" . | fromYamlArray | toJson }}
-{{- else -}}
-{}
 {{- end -}}
 {{- end -}}
 
@@ -233,6 +232,7 @@ spec:
         - {name: BATCHSCORE_JOB_UID, valueFrom: {fieldRef: {fieldPath: "metadata.labels['batch.kubernetes.io/controller-uid']"}}}
         - {name: BATCHSCORE_OWNER, value: {{ $.owner }}}
         - {name: BATCHSCORE_IMAGE, value: {{ include "batchscore.image" . | quote }}}
+        - {name: BATCHSCORE_GRACE_SECONDS, value: {{ .Values.job.terminationGracePeriodSeconds | int64 | quote }}}
         - {name: BATCHSCORE_CONFIG, value: {{ include "batchscore.configName" . }}}
         {{- with .Values.env }}
         {{- toYaml . | nindent 8 }}

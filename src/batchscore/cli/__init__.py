@@ -5,30 +5,23 @@ Nothing of the data stack is imported before a command needs it.
 
 from __future__ import annotations
 
-import _thread
 import atexit
 import gc
 import json
 import os
-import signal
 import sys
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from batchscore import streams
+from batchscore import ending, streams
 from batchscore.cli import artifacts, proofs, runs
 from batchscore.cli.command import app
-from batchscore.errors import BatchscoreError, Interrupted, Terminated, UsageError, unforeseen
+from batchscore.errors import BatchscoreError, UsageError, unforeseen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import FrameType
-
-GRACE_SECONDS = 15.0
-"""How long a run may take to end after a signal, cluster and metrics included."""
 
 __all__ = ["app", "artifacts", "main", "proofs", "runs"]
 
@@ -42,8 +35,7 @@ def main() -> None:
     os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # no plugin of this machine changes how a config is read
     _leave_out_others(sys.argv[1:])
     gc.disable()  # what imports make is no garbage, and looking for some takes a tenth of a small run; see `score_all`
-    signal.signal(signal.SIGTERM, _raise_terminated)
-    signal.signal(signal.SIGINT, _raise_interrupted)
+    ending.raise_signals(os.environ)
     try:
         code = app(standalone_mode=False)
     except BatchscoreError as error:
@@ -52,9 +44,7 @@ def main() -> None:
         _leave(_usage(error))
     except Exception as error:  # noqa: BLE001 - the last border: a bug gets a code and a sentence too
         _leave(unforeseen(error))
-    # The answer is given: what ends now has nothing left to interrupt.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ending.ignore_signals()
     ended.append(code or 0)
     sys.exit(code)
 
@@ -96,33 +86,6 @@ def _leave_out_others(argv: Sequence[str]) -> None:
     groups = [info for info in app.registered_groups if info.name in argv[:1]]
     if commands or groups:
         app.registered_commands, app.registered_groups = commands, groups
-
-
-def _raise_terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
-    _leave_for_certain(Terminated.exit_code)
-    raise Terminated("terminated by SIGTERM", remedy="run the same command again: it resumes")
-
-
-def _raise_interrupted(_signal: int, _frame: FrameType | None) -> NoReturn:
-    _leave_for_certain(Interrupted.exit_code)
-    raise Interrupted("interrupted", remedy="run the same command again: it resumes")
-
-
-def _leave_for_certain(code: int) -> None:
-    """Leave at once at the next signal, and after `GRACE_SECONDS` whatever happens.
-
-    An exception that is raised while a finaliser runs is lost, and a clean end may wait for somebody who does not answer.
-    """
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: os._exit(code))
-    # Not a `threading.Thread`: its start takes a lock that the interrupted code may hold.
-    _thread.start_new_thread(_leave_late, (code,))
-
-
-def _leave_late(code: int) -> None:
-    time.sleep(GRACE_SECONDS)
-    os.write(2, b"error: the run did not end in time and was cut off; run the same command again: it resumes\n")
-    os._exit(code)
 
 
 def _leave(error: BatchscoreError) -> NoReturn:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -21,16 +21,19 @@ from batchscore.cluster.creation import create
 from batchscore.cluster.job import Identity
 from batchscore.cluster.options import KubernetesOptions
 from batchscore.cluster.reasons import REMEDIES, Trouble
-from batchscore.errors import Interrupted, NoCluster, Terminated
+from batchscore.ending import to_its_end
+from batchscore.errors import NoCluster
 from batchscore.logs import logger
 
 if TYPE_CHECKING:
     from distributed import Client, Security
 
 _REMOVE_SECONDS = 20.0
-"""How long a removal is asked for; well inside the grace period of a terminated pod."""
+"""How long a removal is asked for, whatever signal arrives; within `ending.KEPT_BACK_SECONDS`."""
 _EXPLAIN_SECONDS = 10.0
 """What is set aside of a wait, at most, to find out why it was in vain."""
+_CLOSE_SECONDS = 2.0
+"""How long a client may take to close."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +129,9 @@ class Launched:
         )
 
     def open_client(self, until: float) -> Client:
-        """Return a Dask client that is connected and sees enough workers; the caller closes it.
+        """Return a Dask client that is connected and sees enough workers; the caller closes it, by `close`.
+
+        It does not outlive its scheduler for long: after a lost one, open another.
 
         Raises:
             NoCluster: When there is none by `until`, with the reason that the pods give.
@@ -141,6 +146,7 @@ class Launched:
         waited = time.monotonic() - began
         pods = self.pods(until)
         if not self.is_ready(pods):
+            self._must_exist(until)
             raise self.explain(pods, waited=waited, until=until)
         raise NoCluster(
             f"the scheduler at {self.address} could not be used within {waited:.0f} s, though all its pods are ready",
@@ -158,11 +164,11 @@ class Launched:
             return None
         try:
             client.wait_for_workers(self.enough, timeout=max(until - time.monotonic(), 0.1))
-        except TimeoutError:
-            client.close(timeout=2)
+        except (OSError, TimeoutError):
+            close(client)
             return None
         except BaseException:
-            client.close(timeout=2)
+            close(client)
             raise
         return client
 
@@ -203,6 +209,12 @@ class Launched:
             raise refused(answer, f"list {kind}")
         items: list[Mapping[str, Any]] = answer.body.get("items") or []
         return sorted(items, key=lambda item: str(item["metadata"]["name"]))
+
+
+def close(client: Client) -> None:
+    """Close a client; a scheduler that does not answer is not waited for."""
+    with suppress(TimeoutError):
+        client.close(timeout=_CLOSE_SECONDS)
 
 
 @contextmanager
@@ -264,9 +276,5 @@ def launch(  # noqa: PLR0913 - each is a thing of its own
 
 
 def _remove(api: ApiServer, identity: Identity, ours: Mapping[str, str | None], *, tls: bool) -> None:
-    """Remove what is ours even when a signal arrives meanwhile; the signal is raised afterwards."""
-    try:
+    with to_its_end():
         removal.remove(api, identity.namespace, ours, tls=tls, seconds=_REMOVE_SECONDS)
-    except (Terminated, Interrupted, KeyboardInterrupt):
-        removal.remove(api, identity.namespace, ours, tls=tls, seconds=_REMOVE_SECONDS)
-        raise

@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from distributed import Client
 
 from batchscore.cluster import ClusterOptions, Workers
 from batchscore.cluster.job import Identity, identity_from
-from batchscore.cluster.kubernetes import Launched, launch
+from batchscore.cluster.kubernetes import close, launch
 from batchscore.cluster.options import workers_for
 from batchscore.cluster.processes import settings
 from batchscore.cluster.tasks import Distributed
-from batchscore.errors import ConfigError, NoCluster
+from batchscore.errors import ConfigError
 from batchscore.plan import Partition
 
 
@@ -25,7 +25,8 @@ def launched_workers(options: ClusterOptions, partitions: Sequence[Partition]) -
 
     Raises:
         ConfigError: Outside of a Job of the chart.
-        NoCluster: When the cluster is not ready in time, with the reason.
+        NoCluster: When the cluster is not ready and connected within `start_minutes`, with the reason;
+            also after its scheduler was lost.
     """
     kubernetes = options.kubernetes
     rows = sum(partition.rows for partition in partitions)
@@ -36,10 +37,22 @@ def launched_workers(options: ClusterOptions, partitions: Sequence[Partition]) -
     with (
         settings(resolved) as dask_settings,
         launch(kubernetes, job_identity(), count, deadline, settings=dask_settings) as cluster,
-        _client(cluster, seconds) as client,
+        ExitStack() as clients,
     ):
-        workers = Distributed(client, resolved)
-        workers.wait_for_workers()
+
+        def connect(until: float) -> Client:
+            client = cluster.open_client(until)
+            clients.callback(close, client)
+            return client
+
+        def reconnect() -> Client:
+            clients.close()
+            until = time.monotonic() + seconds
+            cluster.wait(until)
+            return connect(until)
+
+        workers = Distributed(connect(deadline), resolved, reconnect=reconnect)
+        workers.count_threads()
         workers.check_versions()
         yield workers
 
@@ -58,17 +71,3 @@ def job_identity() -> Identity:
             remedy="run it by the chart's CronJob, or set cluster.kind to local",
         )
     return identity
-
-
-@contextmanager
-def _client(cluster: Launched, seconds: float) -> Iterator[Client]:
-    try:
-        client = Client(cluster.address, security=cluster.security, timeout=f"{seconds}s", set_as_default=False)
-    except (OSError, TimeoutError, ValueError) as error:
-        raise NoCluster(
-            f"the scheduler of the launched cluster does not answer at '{cluster.address}': {error}",
-            slug="NO-SCHEDULER",
-            remedy="check that the network policies let the driver reach the scheduler",
-        ) from error
-    with client:
-        yield client

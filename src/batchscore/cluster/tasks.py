@@ -48,13 +48,27 @@ class _Logs(WorkerPlugin):
 
 
 class Distributed:
-    """Workers behind a `distributed` scheduler."""
+    """Workers behind a `distributed` scheduler.
 
-    def __init__(self, client: Client, options: ClusterOptions, revive: Callable[[], None] | None = None) -> None:
+    Args:
+        client: Connected to it.
+        options: The section `cluster`.
+        revive: Starts workers for lost ones, where they are ours.
+        reconnect: Returns a client that sees workers again, after the scheduler was lost; by default `client` is waited for.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        options: ClusterOptions,
+        revive: Callable[[], None] | None = None,
+        reconnect: Callable[[], Client] | None = None,
+    ) -> None:
         self.count = options.workers
         self._client = client
         self._options = options
         self._revive = revive
+        self._reconnect = reconnect
         self._looked = self._seen = time.monotonic()
         self._tell_how_to_log()
 
@@ -76,7 +90,7 @@ class Distributed:
                 left = max(until - time.monotonic(), MOMENT_SECONDS)
                 self._client.wait_for_workers(self._options.workers, timeout=left)
                 self._tell_how_to_log()  # a new scheduler knows nothing of it
-                self.count = max(self.count, sum(self._client.nthreads().values()))
+                self.count_threads()
             except OSError as error:
                 if time.monotonic() >= until:
                     raise NoCluster(
@@ -87,6 +101,10 @@ class Distributed:
                 time.sleep(MOMENT_SECONDS)
             else:
                 return
+
+    def count_threads(self) -> None:
+        """See how many tasks the workers that are there run at once."""
+        self.count = max(self.count, sum(self._client.nthreads().values()))
 
     def check_versions(self) -> None:
         """Refuse a cluster that runs other library versions, since other versions may give other bits.
@@ -149,6 +167,8 @@ class Distributed:
                 remedy="run the same command again: finished partitions are not scored again",
             ) from error
         _log.warning("cluster lost", missing=len(missing), cause=_fact(error), tries_left=left)
+        if self._reconnect is not None:
+            self._client = self._reconnect()
         self.wait_for_workers()
 
     def _run_all(
