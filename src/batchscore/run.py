@@ -90,7 +90,7 @@ def executed(request: Request, clock: Clock, progress: Progress, publish: Publis
     telling.started()
     with telling.failures(), _state_told(store, request):
         result = publish(request, store, execution, progress)
-    prune(store, result.commit)  # also when nothing was to do: whoever published may have been killed before
+        prune(store, result.commit)  # also when nothing was to do: whoever published may have been killed before
     if result.status == "published":
         telling.published(store, result.commit)
     else:
