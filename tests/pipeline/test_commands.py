@@ -446,6 +446,28 @@ def test_a_held_run_is_released_as_it_was_scored(world):
     assert (world("verify", *ON).code, world.run().code) == (0, 0)
 
 
+def test_a_second_release_tells_of_the_first(world):
+    """Who released a run, and why, stands in its commit for ever; a later release says that, not its own reason."""
+    world.configure(volume={"max_rows": 200, "on_breach": "hold"})
+    world.run()
+    first = world("release", *ON, "--reason", "a sale", "--by", "ana")
+    second = world("release", *ON, "--reason", "again", "--by", "bob")
+
+    assert (first.code, second.code) == (0, 0)
+    assert first.out.splitlines()[0] == "released: a sale"
+    assert second.out.splitlines()[0] == "released before, by ana: a sale"
+
+
+def test_a_mistyped_date_is_no_damage(world):
+    """`verify` of a date that was never run is code 2, in the words of `replay`."""
+    world.run()
+    told = [world(command, *WITH, "--date", "2024-03-31") for command in ("verify", "replay")]
+
+    assert [ended.code for ended in told] == [2, 2]
+    assert told[0].err == told[1].err
+    assert "E-USAGE-NOT-PUBLISHED" in told[0].err
+
+
 def test_a_held_run_is_dropped(world):
     """After `discard` nothing is published, and the same plan is scored again."""
     world.configure(volume={"max_rows": 200, "on_breach": "hold"})

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from storing import DATE, make_plan, publication, run, score
 
+from batchscore.errors import UsageError
 from batchscore.store import Problem, Store, layout, open_store, sealed
 
 
@@ -62,7 +63,7 @@ def test_any_flipped_bit_of_any_file_is_found_and_named(store: Store):
 
 
 def test_any_missing_file_is_found_and_named(store: Store, tmp_path: Path):
-    """Each file that is gone is found, the newest commit and the held run's record by what still points to them."""
+    """Each file that is gone is found, the newest commit's record by the date that still shows its run."""
     for path in published(store):
         kept = tmp_path / "kept"
         shutil.move(path, kept)
@@ -70,9 +71,8 @@ def test_any_missing_file_is_found_and_named(store: Store, tmp_path: Path):
         shutil.move(kept, path)
         if path.parent.parent.name == "held":
             continue
-        expected = store.root.shown(DATE) if path.name == "000002.json" else str(path)
 
-        assert expected in {problem.path for problem in problems}, path
+        assert str(path) in {problem.path for problem in problems}, path
 
 
 def test_any_extra_file_is_found_and_named(store: Store):
@@ -164,9 +164,56 @@ def test_private_file_of_a_kill_is_no_change(store: Store):
     assert store.verify(DATE).problems == ()
 
 
-def test_date_that_is_not_published_is_a_problem(tmp_path: Path):
-    """A date without a commit does not verify."""
+def test_newest_record_that_is_gone_is_missed(store: Store):
+    """A date that shows a run that no record names says which record is missing, not that the date lags."""
+    newest = store.commits(DATE)[1].run
+    path = store.root.shown(layout.commit(DATE, 2))
+    Path(path).unlink()
+
+    assert store.verify(DATE).problems == (
+        Problem(path=path, fact=f"it is missing: the date shows the run {newest}, which no commit record names"),
+    )
+
+
+def _hold(store: Store) -> Path:
+    plan = make_plan()
+    score(store, plan)
+    held = store.hold(publication(plan), None, why="drift")
+    return Path(store.root.shown(layout.run(held.commit.run)))
+
+
+@pytest.mark.parametrize("is_held", [False, True])
+def test_date_that_was_never_published_is_no_damage(tmp_path: Path, is_held: bool):
+    """A date of which nothing is there, or only a sound held run, is a usage error, in a root that is new too."""
+    store = open_store(str(tmp_path))
+    if is_held:
+        store.claim_pipeline("flights")
+        _hold(store)
+    with pytest.raises(UsageError, match=f"{DATE} is not published") as caught:
+        store.verify(DATE)
+
+    assert caught.value.id == "E-USAGE-NOT-PUBLISHED"
+
+
+def test_damaged_held_run_of_a_date_that_was_never_published_is_found(tmp_path: Path):
+    """Damage stays damage: a held run with a changed file is named."""
     store = open_store(str(tmp_path))
     store.claim_pipeline("flights")
+    path = _hold(store) / layout.SUMMARY
+    path.write_bytes(b"{}")
 
-    assert [problem.fact for problem in store.verify(DATE).problems] == ["there is no commit record"]
+    assert [problem.path for problem in store.verify(DATE).problems] == [str(path)]
+
+
+@pytest.mark.parametrize("left", ["the date", "the runs"])
+def test_commit_records_that_are_all_gone_are_missed(store: Store, left: str):
+    """A date that shows something, or has runs that nobody held, was published, whatever became of its records."""
+    shutil.rmtree(store.root.shown(layout.commits(DATE)))
+    if left == "the date":
+        shutil.rmtree(store.root.shown(layout.RUNS))
+    else:
+        Path(store.root.shown(DATE)).unlink()
+
+    assert Problem(path=store.root.shown(layout.commits(DATE)), fact="there is no commit record") in (
+        store.verify(DATE).problems
+    )

@@ -152,11 +152,18 @@ def release(given: Given, given_date: str, *, reason: str, by: str | None) -> An
     """Publish the newest held run of a date."""
     config = load_config(given.files, given.overrides)
     store = open_output(config)
-    commit = store.release(parse_day(given_date).isoformat(), by=by or login(), reason=reason)
+    day = parse_day(given_date).isoformat()
+    before = store.commits(day)
+    commit = store.release(day, by=by or login(), reason=reason)
     prune(store, commit)
     tell_released(config, store, commit, time.time())
     answer = published_answer(given, config, store, commit)
-    return Answer(text=f"released: {reason}\n\n{answer.text}", document={"status": "released", **answer.document})
+    is_old = commit in before
+    what = f"released before, by {commit.by}" if is_old else "released"
+    return Answer(
+        text=f"{what}: {commit.reason}\n\n{answer.text}",
+        document={"status": "released", "released_before": is_old, **answer.document},
+    )
 
 
 def discard(given: Given, given_date: str, *, reason: str, by: str | None) -> Answer:

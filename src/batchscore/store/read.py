@@ -124,13 +124,17 @@ def resolve(root: Root, date: str, revision: int | None = None) -> Published:
     if revision is not None:
         chosen = next((commit for commit in commits(root, date) if commit.number == revision), None)
     if chosen is None:
-        what = f"{date}" if revision is None else f"revision {revision} of {date}"
-        raise UsageError(
-            f"{what} is not published in '{root.url}'",
-            slug="NOT-PUBLISHED",
-            remedy="`batchscore runs` lists what is published",
-        )
+        raise not_published(root, date if revision is None else f"revision {revision} of {date}")
     return Published(root, chosen)
+
+
+def not_published(root: Root, what: str) -> UsageError:
+    """Return the error of a date, or a revision of it, that is not published."""
+    return UsageError(
+        f"{what} is not published in '{root.url}'",
+        slug="NOT-PUBLISHED",
+        remedy="`batchscore runs` lists what is published",
+    )
 
 
 def read_published(

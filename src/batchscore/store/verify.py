@@ -11,7 +11,7 @@ from batchscore.errors import BatchscoreError, StateDamaged
 from batchscore.store import layout
 from batchscore.store.commits import Commit, commit_numbers, read_commit
 from batchscore.store.held import held_runs
-from batchscore.store.read import Published
+from batchscore.store.read import Published, not_published
 from batchscore.store.root import Root
 from batchscore.store.sealed import read_sealed
 
@@ -55,6 +55,9 @@ def verify(root: Root, date: str, *, threads: int | None = None) -> Verification
         root: The output root.
         date: The date, ISO.
         threads: Files hashed at once; by default one for each CPU, at least 2.
+
+    Raises:
+        UsageError: When the date was never published: nothing of it is there, or only held runs, and those are sound.
     """
     problems: list[Problem] = []
     chain = _walk(root, date, problems)
@@ -62,9 +65,11 @@ def verify(root: Root, date: str, *, threads: int | None = None) -> Verification
     expected = [file for commit in (*chain, *waiting) for file in _run_files(root, commit, problems)]
     # When the newest record can not be read, what the date must show is unknown, and that record is named already.
     if chain and chain[-1].number == commit_numbers(root, date)[-1]:
-        expected += _projection(root, date, chain[-1], problems)
+        expected += _projection(root, date, chain, problems)
     with ThreadPoolExecutor(threads or max(2, os.cpu_count() or 2)) as pool:
         sizes = list(pool.map(lambda file: _check(root, file, problems), expected))
+    if not chain and not problems:
+        raise not_published(root, date)
     if any(problem.path.startswith(root.shown(f"{date}/")) for problem in problems):
         problems += _unfinished(root, chain[-1])
     return Verification(
@@ -78,8 +83,9 @@ def verify(root: Root, date: str, *, threads: int | None = None) -> Verification
 
 def _walk(root: Root, date: str, problems: list[Problem]) -> list[Commit]:
     """Read the commits, each against the digest that the next one holds of it."""
-    _sound(root, layout.PIPELINE, problems)
     numbers = commit_numbers(root, date)
+    if numbers or root.list(layout.held(date)):
+        _sound(root, layout.PIPELINE, problems)
     chain: list[Commit] = []
     for before, number in zip((0, *numbers), numbers, strict=False):
         if number != before + 1:
@@ -96,10 +102,21 @@ def _walk(root: Root, date: str, problems: list[Problem]) -> list[Commit]:
         if commit.parent_sha256 != parent and (parent or number == 1):
             problems.append(Problem(path=shown, fact="it does not follow from the commit before it"))
         chain.append(commit)
-    if not numbers:
+    if not numbers and _was_published(root, date):
         problems.append(Problem(path=root.shown(layout.commits(date)), fact="there is no commit record"))
     problems += _strangers(root, layout.commits(date), _is_commit)
     return chain
+
+
+def _was_published(root: Root, date: str) -> bool:
+    """Whether a date without a commit record shows something all the same, or has runs that were not held."""
+    runs = {name for name in root.folders(layout.RUNS) if name.startswith(f"{date}-")}
+    if root.occupied(date) or not runs:
+        return root.occupied(date)
+    try:
+        return not runs <= {run.commit.run for run in held_runs(root, date)}
+    except StateDamaged:
+        return False  # it is named as what it is
 
 
 def _held(root: Root, date: str, problems: list[Problem]) -> list[Commit]:
@@ -158,12 +175,17 @@ def _expected(folder: str, declared: dict[str, str]) -> list[_Expected]:
     return [_Expected(key=f"{folder}/{path}", sha256=sha256) for path, sha256 in sorted(declared.items())]
 
 
-def _projection(root: Root, date: str, newest: Commit, problems: list[Problem]) -> list[_Expected]:
+def _projection(root: Root, date: str, chain: list[Commit], problems: list[Problem]) -> list[_Expected]:
     """Check that the date shows its newest commit; where the projection is a copy, return what it must consist of."""
+    newest = chain[-1]
     try:
         shown = root.projected(date)
     except BatchscoreError as error:
         shown = _fact(error)
+    if shown and _is_of_a_lost_commit(root, chain, shown):
+        fact = f"it is missing: the date shows the run {shown}, which no commit record names"
+        problems.append(Problem(path=root.shown(layout.commit(date, newest.number + 1)), fact=fact))
+        return []
     if shown != newest.run:
         problems.append(Problem(path=root.shown(date), fact=f"it does not show the newest commit, {newest.number}"))
         return []
@@ -181,6 +203,12 @@ def _projection(root: Root, date: str, newest: Commit, problems: list[Problem]) 
         if entry.key not in keys
     ]
     return copies
+
+
+def _is_of_a_lost_commit(root: Root, chain: list[Commit], name: str) -> bool:
+    """Whether a run is there that no commit names, though all up to the newest are read: it was shown after its own."""
+    is_named = name in {commit.run for commit in chain}
+    return not is_named and len(chain) == chain[-1].number and bool(root.list(layout.run(name)))
 
 
 def _unfinished(root: Root, newest: Commit) -> Iterator[Problem]:
