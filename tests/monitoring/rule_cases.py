@@ -167,6 +167,48 @@ def promtool_test(
     }
 
 
+def weekly_test(rules: Path) -> dict[str, Any]:
+    """Return a promtool test file of two weekly pipelines, hour by hour: usual runs, then a slow one after three weeks.
+
+    One has a usual run again a week later, the other has no later run.
+    """
+    week, slow = 7 * 24, 3 * 7 * 24
+    constant = {
+        "batchscore_scored_rows": 1000,
+        "batchscore_baseline_runs": 6,
+        "batchscore_alert_baseline_runs": 4,
+        "batchscore_alert_slow_ratio": 2,
+        "batchscore_alert_slow_min_seconds": 120,
+    }
+    seconds = {
+        "healed": f"600x{slow - 1} 6000x{week - 1} 600x{week}",
+        "waiting": f"600x{slow - 1} 6000x{2 * week}",
+    }
+    series = [
+        {"series": _named(name, {**CHURN, "pipeline": pipeline}), "values": values}
+        for pipeline, took in seconds.items()
+        for name, values in {
+            **{name: f"{value}x{slow + 2 * week}" for name, value in constant.items()},
+            "batchscore_last_success_duration_seconds": took,
+        }.items()
+    ]
+    healed, waiting = (
+        Firing(alert="BatchScoreSlow", severity="ticket", labels={**CHURN, "pipeline": pipeline})
+        for pipeline in seconds
+    )
+    both = (healed, waiting)
+    expected = {slow - 1: (), slow + 1: both, slow + week - 1: both, slow + week: (waiting,), slow + week + 14: ()}
+    test = {
+        "interval": "1h",
+        "input_series": series,
+        "promql_expr_test": [
+            _expected(hours, firing, 'ALERTS{alertname="BatchScoreSlow",alertstate="firing"}')
+            for hours, firing in expected.items()
+        ],
+    }
+    return {"rule_files": [str(rules)], "evaluation_interval": "1h", "tests": [test]}
+
+
 def _test(case: Case, runbooks: Mapping[str, str], read: str | None) -> dict[str, Any]:
     mine = {**healthy(case.days), **case.changes}
     groups = [
@@ -195,9 +237,9 @@ def _test(case: Case, runbooks: Mapping[str, str], read: str | None) -> dict[str
     }
 
 
-def _expected(hours: float, firing: tuple[Firing, ...]) -> dict[str, Any]:
+def _expected(hours: float, firing: tuple[Firing, ...], asked: str = 'ALERTS{alertstate="firing"}') -> dict[str, Any]:
     samples = [{"labels": item.sample(), "value": 1} for item in sorted(firing, key=Firing.sample)]
-    return {"expr": 'ALERTS{alertstate="firing"}', "eval_time": _duration(hours), "exp_samples": samples}
+    return {"expr": asked, "eval_time": _duration(hours), "exp_samples": samples}
 
 
 def _worded(case: Case, runbooks: Mapping[str, str]) -> Iterable[dict[str, Any]]:

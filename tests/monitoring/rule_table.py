@@ -53,7 +53,10 @@ VOLUME = (
         words=(
             5.0 + 5 / 60,
             "churn (prod) scored 59.9% of its weekday baseline",
-            "599 rows were scored; 1000 is the median of the same weekday. The snapshot is probably incomplete.",
+            (
+                "599 rows were scored; 1000 is the median of the same weekday. The snapshot is probably incomplete. "
+                "The date is 1970-01-02."
+            ),
         ),
     ),
     case(LOW, "exactly at the limit", rows(600), quiet()),
@@ -77,7 +80,7 @@ VOLUME = (
             "churn (prod) scored 160.1% of its weekday baseline",
             (
                 "1601 rows were scored; 1000 is the median of the same weekday. "
-                "The snapshot may hold a day twice, or a new source."
+                "The snapshot may hold a day twice, or a new source. The date is 1970-01-02."
             ),
         ),
     ),
@@ -93,7 +96,10 @@ VOLUME = (
         words=(
             5.0,
             "churn (prod) published no row",
-            "The last scheduled run succeeded and scored 0 rows, and the same weekday is not usually empty.",
+            (
+                "The last scheduled run succeeded and scored 0 rows, and the same weekday is not usually empty. "
+                "The date is 1970-01-02."
+            ),
         ),
     ),
     case(ZERO, "a weekday that is usually empty", {**rows(0), BASELINE: on_day_two(0, 1000)}, quiet()),
@@ -120,7 +126,10 @@ VOLUME = (
         words=(
             5.0 + 5 / 60,
             "churn (prod) scored the same snapshot twice",
-            "The snapshot has the digest of the date before. The producer probably delivered an old one again.",
+            (
+                "The snapshot of 1970-01-02, 1000 rows, has the digest of the date before. "
+                "The producer probably delivered an old one again."
+            ),
         ),
     ),
     case("BatchScoreInputUnchanged", "not known on the first date", off("batchscore_input_unchanged"), quiet()),
@@ -157,7 +166,10 @@ RUNS_CASES = (
         words=(
             9.5 + 1 / 12,
             "churn (prod) is late",
-            "A success was due by 1970-01-01 09:30:00 +0000 UTC (schedule and grace), and none has come.",
+            (
+                "A success was due by 1970-01-01 09:30:00 +0000 UTC (schedule and grace), and none has come. "
+                "The last published date is 1970-01-03."
+            ),
         ),
     ),
     case(LATE, "no schedule", off("batchscore_next_success_deadline_timestamp_seconds"), quiet()),
@@ -169,7 +181,10 @@ RUNS_CASES = (
         words=(
             5.0 + 10 / 60,
             "The last scheduled run of churn (prod) failed",
-            "The reason is input. The output of the last success is untouched.",
+            (
+                "The reason is input. The run ended at 1970-01-01 05:00:00 +0000 UTC. "
+                "The output of the last success is untouched; its date is 1970-01-02."
+            ),
         ),
     ),
     case(
@@ -192,7 +207,11 @@ RUNS_CASES = (
         words=(
             5.0,
             "A gate holds the last output of churn (prod)",
-            "The scores are there and not published. Somebody must release or discard them.",
+            (
+                "The scores are there and not published, since 1970-01-01 05:00:00 +0000 UTC. "
+                "Somebody must release or discard them; `batchscore runs` names the date. The last published date is "
+                "1970-01-02."
+            ),
         ),
     ),
     case(
@@ -203,7 +222,10 @@ RUNS_CASES = (
         words=(
             6.0 + 1 / 12,
             "churn (prod) started and never told its end",
-            "The last attempt started 1h 15m 0s ago, longer than a run may take, and told neither success nor failure.",
+            (
+                "The last attempt started 1h 15m 0s ago, longer than a run may take, and told neither success nor "
+                "failure. The last published date is 1970-01-02."
+            ),
         ),
     ),
     case(STUCK, "an end at the very start", {COMPLETION: every_day(FIRST - 600, DAY, 3)}, quiet()),
@@ -218,7 +240,10 @@ RUNS_CASES = (
         words=(
             17.0 + 5 / 60,
             "churn (prod) is slow for its rows",
-            "The last run took 20m 1s, 1.201s per row, far more than the median of the last seven days.",
+            (
+                "The last run took 20m 1s, 1.201s per row, far more than the median of the last fourteen days. "
+                "The date is 1970-01-05."
+            ),
         ),
     ),
     case(SLOW, "exactly twice the median", slow(1200), quiet(17.5, 20.0), days=6, hours=24),
@@ -284,7 +309,11 @@ QUALITY = (
             'batchscore_rejected_rows{reason="below-min"}': on_day_two(6, 0),
         },
         around(ticket(REJECTS), 5.0, 5, 9.0),
-        words=(5.0 + 5 / 60, "churn (prod) set aside 2.1% of its rows", "Rows by reason: below-min 6 null 15."),
+        words=(
+            5.0 + 5 / 60,
+            "churn (prod) set aside 2.1% of its rows",
+            "Rows by reason: below-min 6 null 15. The date is 1970-01-02.",
+        ),
     ),
     case(REJECTS, "exactly at the limit", rows(980, read=1000), quiet()),
     case(REJECTS, "switched off", {**rows(900, read=1000), **off("batchscore_alert_rejected_ratio")}, quiet()),
@@ -296,7 +325,7 @@ QUALITY = (
         words=(
             5.0 + 5 / 60,
             "The scores of churn (prod) drifted",
-            "Their population stability index against the pinned reference is 0.21.",
+            "Their population stability index against the pinned reference is 0.21. The date is 1970-01-02.",
         ),
     ),
     case(SCORES, "exactly at the limit", {"batchscore_prediction_drift_psi": on_day_two(0.2, 0.05)}, quiet()),
@@ -309,7 +338,10 @@ QUALITY = (
         words=(
             5.0 + 5 / 60,
             "The feature hour of churn (prod) drifted",
-            "Its population stability index against the pinned reference is 0.31, the highest of all features.",
+            (
+                "Its population stability index against the pinned reference is 0.31, the highest of all features. "
+                "The date is 1970-01-02."
+            ),
         ),
     ),
     case(
@@ -327,7 +359,10 @@ QUALITY = (
         words=(
             5.0,
             "churn (prod) published the same date again",
-            "A scheduled run published a date that was published before, within the last twelve hours.",
+            (
+                "Within the last twelve hours a scheduled run published the date 1970-01-01 again, 1 time(s), the "
+                "last at 1970-01-01 05:00:00 +0000 UTC."
+            ),
         ),
     ),
     case(
@@ -379,7 +414,10 @@ QUALITY = (
         words=(
             5.0,
             "churn (prod) published an older date as scheduled",
-            "Within the last twelve hours a scheduled run published a date before the newest one.",
+            (
+                "Within the last twelve hours a scheduled run published a date before the newest one, 1 time(s). "
+                "The last success is of 1970-01-04."
+            ),
         ),
     ),
 )
@@ -401,7 +439,11 @@ GATEWAY = (
         words=(
             5.25,
             "The metrics of churn (prod) vanished",
-            "They were there within the last two days. No other alert of this pipeline can fire until they are back.",
+            (
+                "They were there within the last two days. "
+                "No other alert of this pipeline can fire until they are back. The last date that they told is "
+                "1970-01-01: push it, or a newer one, again."
+            ),
         ),
     ),
     case(VANISHED, "a short restart", {}, quiet(5.0, 5.1, 5.5), gone=(5.0, 5.1)),
@@ -422,7 +464,11 @@ GATEWAY = (
         words=(
             5.0,
             "The Pushgateway refused the last push of churn (prod, scheduled)",
-            "The run itself is not affected, but its numbers are not here. The gateway's words are in the run's log.",
+            (
+                "The push was refused at 1970-01-01 05:00:00 +0000 UTC. "
+                "The run itself is not affected, but its numbers are not here. The gateway's words are in the run's "
+                "log. The last date that is here is 1970-01-02."
+            ),
         ),
     ),
     case(
@@ -437,7 +483,10 @@ GATEWAY = (
         words=(
             5.0 + 5 / 60,
             "The Pushgateway does not answer Prometheus",
-            "Nothing that batchscore tells can be seen until it does.",
+            (
+                "Nothing that batchscore tells can be seen until it does: 4 pipeline(s) told something within the "
+                "last two days."
+            ),
         ),
     ),
     case(DOWN, "one lost scrape", {}, quiet(5.0, 5.1, 5.5), up={0.0: 1, 5.0: 0, 5.0 + 1 / 12: 1}),

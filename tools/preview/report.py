@@ -15,7 +15,6 @@ from typing import Any
 from unittest import mock
 
 from batchscore.answers.proving import report
-from batchscore.page import RUNBOOKS
 from batchscore.store import Published
 from batchscore.text import Given
 from examples.flights import build as example
@@ -63,7 +62,7 @@ def write_report(folder: Path, path: Path) -> None:
         return found | SET if name == "metadata.json" else found
 
     with contextlib.chdir(folder), mock.patch.object(Published, "document", document):
-        report(Given(files=(example.CONFIG,)), STORM.isoformat(), history=False, output=str(path), runbooks=RUNBOOKS)
+        report(Given(files=(example.CONFIG,)), STORM.isoformat(), history=False, output=str(path), runbooks=None)
 
 
 def _batchscore(folder: Path, *words: str) -> str:

@@ -122,7 +122,7 @@ def _revision(text: str) -> int | None:
     return int(text) if text else None
 
 
-def report(given: Given, given_date: str | None, *, history: bool, output: str | None, runbooks: str) -> Answer:
+def report(given: Given, given_date: str | None, *, history: bool, output: str | None, runbooks: str | None) -> Answer:
     """Write the HTML page of a published date, or of the last dates."""
     from batchscore.page import SHOWN_DATES, Damaged, render_history, render_report
 

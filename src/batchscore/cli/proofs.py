@@ -82,8 +82,8 @@ def report(
     history: Annotated[bool, typer.Option("--history", help="The last 60 dates, instead of one.")] = False,
     output: Annotated[str | None, typer.Option("--output", "-o", help="The file to write.")] = None,
     runbooks: Annotated[
-        str, typer.Option("--runbooks", help="Where the links to the runbooks lead: a folder or an address.")
-    ] = "docs/runbooks",
+        str | None, typer.Option("--runbooks", help="A folder or an address: links to the runbooks there.")
+    ] = None,
 ) -> Answer:
     """Write one self-contained HTML page on a published date, or on the last 60."""
     from batchscore.answers import proving

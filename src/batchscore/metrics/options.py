@@ -61,7 +61,7 @@ class AlertsOptions(Section):
     rejected_ratio: float | None = Field(default=0.02, ge=0, lt=1)
     """BatchScoreRejectRatioHigh fires above this share of rows set aside."""
     slow_ratio: float | None = Field(default=2.0, gt=1)
-    """BatchScoreSlow fires above this multiple of the last seven days' median seconds per row."""
+    """BatchScoreSlow fires above this multiple of the last fourteen days' median seconds per row."""
     slow_min_seconds: float = Field(default=120.0, ge=0)
     """Runs shorter than this many seconds are never slow."""
     prediction_drift_psi: float | None = Field(default=0.2, gt=0)

@@ -17,8 +17,16 @@ SHOWN_DATES = 60
 """Dates that the volume charts draw."""
 SHOWN_REJECTS = 100
 """Rows set aside that a report lists."""
-RUNBOOKS = "docs/runbooks"
-"""Where the runbooks are in the source."""
+TO_DO: Mapping[str, str] = {
+    "volume": "Compare with the same weekday before (`batchscore diff`) and look for a missing or doubled file;"
+    " deliver it again and `run --republish`, or list the date in `volume.ignore_dates` if the number is right.",
+    "drift": "Look first whether the volume is normal, then at the features that moved most; if the world moved,"
+    " make a new reference or train again.",
+    "flagged": "Compare with the date before (`batchscore diff`): other features, another model or another threshold?",
+    "rejected": "See the reasons below and the rows in quarantine.parquet; mend the source or the schema,"
+    " then `batchscore rescore-quarantine`.",
+}
+"""What to do first when a gate was breached, by gate."""
 ODD_DEVIATIONS = 3.0
 """A date that lies further than this many deviations from its baseline stands out, whatever the gate says of it."""
 
@@ -94,7 +102,7 @@ def render_report(
     history: Sequence[Day | Damaged],
     *,
     rejects: Sequence[Reject] = (),
-    runbooks: str = RUNBOOKS,
+    runbooks: str | None = None,
 ) -> str:
     """Return the report of one run.
 
@@ -104,7 +112,7 @@ def render_report(
         manifest: The content of `manifest.json`.
         history: Published dates up to the run's own, ascending; the last 60 are drawn.
         rejects: Rows set aside, in input order; the first 100 are listed, by id and place, never by value.
-        runbooks: The folder or address that the links to the runbooks begin with.
+        runbooks: The folder or address that the links to the runbooks begin with; None for a page without links.
     """
     days, damaged = _split(history)
     return (
@@ -125,7 +133,8 @@ def render_report(
             stage_chart=charts.bars(_stages(metadata), unit="s"),
             warnings=_warnings(metadata),
             rejects=rejects[:SHOWN_REJECTS],
-            runbooks=runbooks.rstrip("/"),
+            to_do=TO_DO,
+            runbooks=runbooks.rstrip("/") if runbooks else None,
         )
     )
 
