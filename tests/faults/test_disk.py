@@ -1,12 +1,14 @@
 """A disk that is full, read-only or forbidden: one sentence, code 23, nothing published, and it goes on once it can."""
 
 import ctypes
+import io
 import os
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn
+from typing import BinaryIO, NoReturn
 
 import pytest
 from driving import (
@@ -44,9 +46,12 @@ class Disk:
         """The project, as this process can look at it."""
         return Project(Path(f"/proc/{self.holder}/root{self.project.root}"))
 
-    def run(self, **more: object) -> Ended:
+    hears: bool = True
+    """Whether its drivers hear that a write has failed."""
+
+    def run(self, *, prune: bool = True) -> Ended:
         """Run a driver that sees the disk."""
-        return run(self.project, before=enter, given=(self.holder, str(self.project.root), more.get("prune", True)))
+        return run(self.project, before=enter, given=(self.holder, str(self.project.root), prune, self.hears))
 
     def leave_free(self, size: int) -> None:
         """Fill it but for `size` bytes."""
@@ -73,7 +78,7 @@ class Disk:
         subprocess.run([*line, str(self.project.outputs)], check=True)
 
 
-def enter(holder: int, folder: str, prune: bool) -> None:
+def enter(holder: int, folder: str, prune: bool, hears: bool) -> None:
     """Go into the mount namespace of another process."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(CLONE_FS):  # a library may have begun a thread, and threads share what setns changes
@@ -84,6 +89,23 @@ def enter(holder: int, folder: str, prune: bool) -> None:
     os.chdir(folder)
     if not prune:
         fail_to_prune()
+    if not hears:
+        write_deafly()
+
+
+def write_deafly() -> None:
+    """Have files be written as if every write succeeded."""
+    from batchscore.store.files import FileRoot
+
+    @contextmanager
+    def opened(_root: FileRoot, path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
+        kept = io.BytesIO()
+        yield kept
+        with suppress(OSError), path.open("xb", buffering=0) as file:
+            file.write(kept.getvalue())
+        path.touch()
+
+    FileRoot.opened = opened  # type: ignore[method-assign]
 
 
 @pytest.fixture
@@ -142,6 +164,13 @@ def test_a_full_disk_at_some_levels(disk: Disk, figures: Callable[..., None]):
 
     assert numbers["refused"] >= 2
     figures(**numbers)
+
+
+@pytest.mark.timeout(200)
+def test_a_driver_that_does_not_hear_of_a_full_disk_is_noticed(disk: Disk):
+    """The twin: one that takes a failed write for a good one does not end as a full disk must."""
+    with pytest.raises(AssertionError):
+        fill_up(replace(disk, hears=False), 4)
 
 
 @pytest.mark.faults

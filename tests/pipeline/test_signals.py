@@ -31,7 +31,12 @@ CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
 
 
 def stop_somewhere(
-    folder: Path, *, rounds: int, seed: int = 11, processes: bool = False
+    folder: Path,
+    *,
+    rounds: int,
+    seed: int = 11,
+    processes: bool = False,
+    before: Callable[[float], None] = slow,
 ) -> tuple[dict[int, int], float, int]:
     """Stop drivers at random moments and finish them; return how they ended, the slowest end, and partitions kept."""
     chance = random.Random(seed)
@@ -46,7 +51,7 @@ def stop_somewhere(
     options = ("run", *(("--set", "cluster.processes=true") if processes else ()))
     for number in range(rounds):
         with same_inputs(project, folder / f"{number}") as victim:
-            driver = start(victim, *options, before=slow, given=(0.02,))
+            driver = start(victim, *options, before=before, given=(0.02,))
             time.sleep(chance.uniform(0.02, 1.2 * whole_run))
             kind = chance.choice(list(CODES))
             if driver.alive:
@@ -83,6 +88,25 @@ def test_stopping_at_some_moments(fast_path: Path, figures: Callable[..., None])
 
     assert slowest < 20
     figures(signals=5, slowest_seconds=round(slowest, 2), partitions_kept=kept, wrong=0)
+
+
+def careless(seconds: float) -> None:
+    """Take some time for each partition, and leave at a signal as if all were done."""
+    from batchscore import ending
+
+    def leave_at_once(_environ: object) -> None:
+        for number in CODES:
+            signal.signal(number, lambda *_: os._exit(0))
+
+    ending.raise_signals = leave_at_once
+    slow(seconds)
+
+
+@pytest.mark.timeout(300)
+def test_a_driver_that_leaves_as_if_all_were_done_is_noticed(fast_path: Path):
+    """The twin: the check sees one that ends with 0 and has published nothing."""
+    with pytest.raises(AssertionError, match=r"assert \(0 or None\)"):
+        stop_somewhere(fast_path, rounds=10, before=careless)
 
 
 @pytest.mark.faults
