@@ -130,7 +130,8 @@ def test_a_storm_is_seen_understood_and_over(storm: Service, tmp_path: Path) -> 
     assert after_backfill == before
     assert after_again == after_push == whole
     assert "458 rows were scored; 912 is the median" in words
-    _compare(servers, words, len(whole), tmp_path)
+    assert f"The date is {STORM + storm.shift}." in words
+    _compare(servers, words.replace(str(STORM + storm.shift), str(STORM)), len(whole), tmp_path)
 
 
 LATE = {"BatchScoreLate": "active"}
