@@ -185,7 +185,11 @@ def gate_lines(gates: Iterable[Mapping[str, Any]]) -> list[str]:
     """Lay out the verdicts of gates: what each says, and under it the numbers that it compared."""
     told: list[tuple[str, object]] = []
     for gate in gates:
-        numbers = ", ".join(f"{name} {_cell(value)}" for name, value in gate["numbers"].items())
+        numbers = ", ".join(
+            f"{name} {f'{value:.4g}' if isinstance(value, float) else _cell(value)}"
+            for name, value in gate["numbers"].items()
+            if value is not None
+        )
         told += [(f"{gate['gate']}: {gate['verdict']}", gate["message"]), ("", numbers or None)]
     return pairs(told)
 

@@ -90,7 +90,7 @@ def test_a_held_run_can_be_looked_at(world):
     assert (held.code, shown.code, dropped.code) == (15, 0, 2)
     assert shown.out.splitlines()[0] == f"small (dev), {DAY}, held run 1: NOT PUBLISHED"
     assert "volume: hold    300 rows" in shown.out
-    assert "baseline_rows –, baseline_runs 0" in shown.out
+    assert "baseline_runs 0, rows 300" in shown.out
     assert f"batchscore release --config {CONFIG} --date {DAY} --reason TEXT" in shown.out
     assert "commit" not in told
     assert (told["held"]["state"], told["held"]["gates"][0]["numbers"]["rows"]) == ("open", 300)
