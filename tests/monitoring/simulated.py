@@ -7,14 +7,16 @@ replaces metrics by name, and nothing is forgotten.
 from __future__ import annotations
 
 import random
-import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import documents
 
+from batchscore.gate import VolumeOptions
+from batchscore.history import VolumeBaseline, VolumePoint, volume_baseline
+from batchscore.judge import volume_record
 from batchscore.metrics import Attempt, Group, Samples, attempt_samples, samples
 from batchscore.metrics.readers import Histogram
 
@@ -36,6 +38,10 @@ Key = tuple[str, tuple[tuple[str, str], ...]]
 def moment(day: int, hours: float = 0.0) -> float:
     """Return epoch seconds of a time of the history."""
     return BEGIN.timestamp() + day * DAY + hours * HOUR
+
+
+def _date(day: int) -> date:
+    return (BEGIN + timedelta(days=day)).date()
 
 
 @dataclass
@@ -106,10 +112,10 @@ class Pipeline:
         noise = random.Random(f"{self.name}-{day}").gauss(1.0, 0.03)
         return self.rows * season * self.growth**day * noise
 
-    def baseline(self, day: int) -> tuple[list[int], float | None]:
-        """Return the last eight dates of the same weekday, and their median."""
-        dates = [other for other in sorted(self.history) if other < day and other % 7 == day % 7][-8:]
-        return dates, statistics.median(self.history[other] for other in dates) if dates else None
+    def baseline(self, day: int) -> VolumeBaseline:
+        """Return what the product compares a day with."""
+        points = (VolumePoint(date=_date(other), rows=rows) for other, rows in self.history.items())
+        return volume_baseline(points, _date(day), VolumeOptions())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,14 +186,13 @@ def _documents(
     read = round(pipeline.usual(day) * fault.rows)
     rejected = round(read * fault.rejected)
     seconds = (30 + read * 0.004) * fault.slow
-    dates, median = pipeline.baseline(day)
-    date = (BEGIN + timedelta(days=day)).date().isoformat()
+    shown = _date(day).isoformat()
     drift = {name: {"psi": 0.01 + 0.002 * place} for place, name in enumerate(documents.FEATURES)}
     drift["dep_delay"] = {"psi": fault.drift * 1.5}
     scored = read - rejected
     summary = documents.summary(
         pipeline=pipeline.name,
-        date=date,
+        date=shown,
         rows={"read": read, "scored": scored, "written": scored, "rejected": rejected, "flagged": scored // 5},
         rejected={"null": rejected, "below-min": 0},
         drift={"reference": {}, "features": drift, "prediction": {"psi": fault.drift}},
@@ -204,13 +209,13 @@ def _documents(
     metadata = documents.metadata(
         pipeline=pipeline.name,
         environment=pipeline.environment,
-        date=date,
+        date=shown,
         started_at=datetime.fromtimestamp(start, UTC).isoformat(),
         ended_at=datetime.fromtimestamp(start + seconds, UTC).isoformat(),
         execution_time_sec=seconds,
         run_timeout_seconds=HOUR,
         stages=stages,
-        volume={"baseline_rows": median, "deviation_rows": (median or 0) * 0.05, "runs": len(dates), "dates": dates},
+        volume=volume_record(pipeline.baseline(day)),
         next_deadline=moment(today + pipeline.every) + DUE + GRACE,
         input_unchanged=fault.unchanged,
         model={"name": pipeline.name, "version": "1.2.0" if today < 48 else "1.3.0", "sha256": "6f" * 32},
