@@ -88,13 +88,14 @@ def executed(request: Request, clock: Clock, progress: Progress, publish: Publis
         execution.run_type = ledger.run_type(store, request.day, request.run_type)
     telling = Telling(config, store, execution, day)
     telling.started()
-    with telling.failures(), _state_told(store, request):
-        result = publish(request, store, execution, progress)
-        prune(store, result.commit)  # also when nothing was to do: whoever published may have been killed before
-    if result.status == "published":
-        telling.published(store, result.commit)
-    else:
-        telling.unchanged(store, result.commit)
+    with _state_told(store, request):
+        with telling.failures():
+            result = publish(request, store, execution, progress)
+            prune(store, result.commit)  # also when nothing was to do: whoever published may have been killed before
+        if result.status == "published":
+            telling.published(store, result.commit)
+        else:
+            telling.unchanged(store, result.commit)
     _log.info("run ended", status=result.status, revision=result.commit.number, reused=result.reused)
     return result
 
