@@ -244,8 +244,6 @@ def _drive(
     before: Callable[..., object] | None,
     given: tuple[object, ...],
 ) -> None:
-    # Until it has handlers of its own the system ends a process; Python would raise in whatever is being imported.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.chdir(folder)
     for path, number in ((out, 1), (err, 2)):
         descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND)

@@ -1,6 +1,11 @@
 """What the server that forks drivers imports: all libraries, and nothing is run, so that no thread is there to be lost."""
 
 import os
+import signal
+
+# A process that is forked begins with this, whatever of its own it still has to import: until it has handlers of its
+# own the system ends it, and Python does not raise in the middle of that.
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"
