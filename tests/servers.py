@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import http.server
 import json
 import socket
 import subprocess
@@ -158,6 +159,48 @@ def hostile(behave: Callable[[socket.socket, threading.Event], None]) -> Iterato
 def answers(text: str) -> Callable[[socket.socket, threading.Event], None]:
     """Send `text` and close."""
     return lambda connection, _: connection.sendall(text.encode())
+
+
+@dataclass
+class Webhook:
+    """A server that keeps what it is sent."""
+
+    url: str
+    """Its address."""
+    status: int = 204
+    """What it answers."""
+    sent: list[bytes] = field(default_factory=list)
+    """The bodies of the requests, in order."""
+
+
+@contextlib.contextmanager
+def webhook() -> Iterator[Webhook]:
+    """Serve a webhook on a free port; a redirect leads to a place that notes whoever follows it."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            hook.sent.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(hook.status)
+            self.send_header("Location", "/elsewhere")
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            hook.sent.append(b"a request without the commit")
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        hook = Webhook(url=f"http://127.0.0.1:{server.server_address[1]}")
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        try:
+            yield hook
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def says_nothing(_: socket.socket, over: threading.Event) -> None:

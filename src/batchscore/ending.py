@@ -1,4 +1,4 @@
-"""How this process ends at a signal: it is raised once, a clean end has its time, and then it is over.
+"""How this process ends at a signal: it is raised, again where that was lost, a clean end has its time, and then it is over.
 
 A platform that kills, such as Kubernetes, says in an environment variable how long it waits; elsewhere nobody does.
 """
@@ -10,9 +10,11 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+import weakref
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
 from batchscore.errors import Interrupted, Terminated
 
@@ -24,16 +26,46 @@ KEPT_BACK_SECONDS = 25.0
 """Of a platform's grace: for a block `to_its_end` that has begun when the rest is over."""
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_LOOK_SECONDS = 0.2
+"""How often it is looked whether what was raised was lost."""
 _UNBROKEN = threading.Lock()
 """Held by a block `to_its_end`."""
+
+
+class _Raised:
+    """What a signal raised.
+
+    It is lost where a finaliser runs, or a library clears or drops whatever error it meets, as some do while they are
+    imported: then nobody holds it any more.
+    """
+
+    def __init__(self) -> None:
+        self.is_heard = False
+        self.is_asked_again = False
+        self._error: Callable[[], BaseException | None] = lambda: None
+
+    @property
+    def is_lost(self) -> bool:
+        return not self.is_heard and self._error() is None
+
+    def throw(self, number: int) -> NoReturn:
+        error = _error(number)
+        self._error = weakref.ref(error)
+        try:
+            raise error
+        finally:
+            del error  # its own traceback would hold it by this frame
+
+
+_RAISED = _Raised()
 
 
 def raise_signals(environ: Mapping[str, str]) -> None:
     """Have the first SIGTERM or SIGINT raise `Terminated` or `Interrupted` in whatever the main thread does then.
 
+    It is raised again where it was lost, until somebody calls `heard`.
     A further one ends the process at once; where a platform kills after its own grace, it changes nothing.
-    When the grace is over the process ends whatever happens: an exception that is raised while a finaliser runs is
-    lost, and a clean end may wait for somebody who does not answer.
+    When the grace is over the process ends whatever happens: a clean end may wait for somebody who does not answer.
 
     Args:
         environ: The environment, where a platform says how long it waits.
@@ -43,19 +75,34 @@ def raise_signals(environ: Mapping[str, str]) -> None:
     seconds = max(float(stated) - KEPT_BACK_SECONDS, 0.0) if by_platform else GRACE_SECONDS
 
     def heed(number: int, _frame: FrameType | None) -> None:
-        error = _error(number)
+        code = _error(number).exit_code
+
+        def further(again: int, _frame: FrameType | None) -> None:
+            if _RAISED.is_asked_again:
+                _RAISED.is_asked_again = False
+                if _RAISED.is_lost:
+                    _RAISED.throw(again)
+            elif not by_platform:
+                os._exit(code)
+
         for each in _SIGNALS:
-            signal.signal(each, (lambda *_: None) if by_platform else (lambda *_: os._exit(error.exit_code)))
+            signal.signal(each, further)
         # Not a `threading.Thread`: its start takes a lock that the interrupted code may hold.
-        _thread.start_new_thread(_leave_late, (seconds, error.exit_code))
-        raise error
+        _thread.start_new_thread(_see_to_the_end, (number, seconds, code))
+        _RAISED.throw(number)
 
     for each in _SIGNALS:
         signal.signal(each, heed)
 
 
+def heard() -> None:
+    """Say that what a signal raised has come to where it is told."""
+    _RAISED.is_heard = True
+
+
 def ignore_signals() -> None:
     """Let nothing interrupt what is left, since the answer is given."""
+    heard()
     for each in _SIGNALS:
         signal.signal(each, signal.SIG_IGN)
 
@@ -88,8 +135,13 @@ def _error(number: int) -> Terminated | Interrupted:
     return Interrupted("interrupted", remedy=remedy)
 
 
-def _leave_late(seconds: float, code: int) -> None:
-    time.sleep(seconds)
+def _see_to_the_end(number: int, seconds: float, code: int) -> None:
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        time.sleep(min(left, _LOOK_SECONDS))
+        if _RAISED.is_lost:
+            _RAISED.is_asked_again = True
+            signal.pthread_kill(threading.main_thread().ident or 0, number)
     with _UNBROKEN:
         os.write(2, b"error: the run did not end in time and was cut off; run the same command again: it resumes\n")
         os._exit(code)

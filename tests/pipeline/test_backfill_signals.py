@@ -1,4 +1,4 @@
-"""`batchscore backfill --max-parallel 2` that is ended early, with real processes: no run outlives it."""
+"""`batchscore backfill` that is ended early, with real processes: no run outlives it, and no further one begins."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from itertools import islice
 import pytest
 from small_world import CONFIG, SNAPSHOT, World
 
-OPTIONS = ("--config", CONFIG, "--from", "2024-04-01", "--to", "2024-04-04", "--max-parallel", "2")
+OPTIONS = ("--config", CONFIG, "--from", "2024-04-01", "--to", "2024-04-04", "--keep-going")
 WAITING = ("--set", "snapshot.wait_minutes=10")
 NOBODY_IS_TOLD = """
 from batchscore import backfill, cli, ending
@@ -24,14 +24,11 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture
 def start(world: World) -> Iterator[Start]:
-    """Start a backfill whose runs wait for snapshots; return once two of them do.
-
-    A signal that meets a run while it still imports libraries may be lost in one, and then the run is cut off.
-    """
+    """Start a backfill whose runs wait for snapshots; return once so many of them have started."""
     started: list[subprocess.Popen[str]] = []
 
-    def begin(*python: str) -> subprocess.Popen[str]:
-        command = [sys.executable, *python, "backfill", *OPTIONS, *WAITING]
+    def begin(*python: str, at_once: int = 2) -> subprocess.Popen[str]:
+        command = [sys.executable, *python, "backfill", *OPTIONS, *WAITING, "--max-parallel", str(at_once)]
         process = subprocess.Popen(
             command,
             cwd=world.root,
@@ -41,7 +38,8 @@ def start(world: World) -> Iterator[Start]:
             text=True,
         )
         started.append(process)
-        assert len(list(islice((line for line in process.stderr if "waiting for the snapshot" in line), 2))) == 2
+        begun = (line for line in process.stderr if "run started" in line)
+        assert len(list(islice(begun, at_once))) == at_once
         return process
 
     assert not world.path(SNAPSHOT.replace("_03_01", "_04_01")).exists()
@@ -51,12 +49,12 @@ def start(world: World) -> Iterator[Start]:
         process.communicate()
 
 
-def check_all_ended(process: subprocess.Popen[str], code: int) -> None:
+def check_all_ended(process: subprocess.Popen[str], code: int, following: str = "2024-04-03") -> None:
     """See that the backfill ended with its code, in time, and its runs before it; all of them hold its stderr open."""
     _, told = process.communicate(timeout=60)
     assert process.returncode == code
     assert "was cut off" not in told
-    assert "2024-04-03" not in told
+    assert following not in told
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
@@ -66,6 +64,15 @@ def test_runs_in_own_processes_end_with_the_backfill(start: Start, number: signa
     process.send_signal(number)
 
     check_all_ended(process, code)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_is_no_failure_of_one_date(start: Start, number: signal.Signals, code: int):
+    """One date after the other, `--keep-going` goes on after failed dates and not after a signal."""
+    process = start("-m", "batchscore", at_once=1)
+    process.send_signal(number)
+
+    check_all_ended(process, code, following="2024-04-02")
 
 
 def test_twin_that_tells_nobody_fails(start: Start):

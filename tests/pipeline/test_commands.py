@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shlex
 import shutil
@@ -119,6 +120,21 @@ def test_a_file_is_never_written_over_something_else(world, command):
     assert all("is there already and is something else" in ended.err for ended in refused)
     assert after == before
     assert [ended.code for ended in written] == [0, 0]
+
+
+def test_a_report_goes_into_a_pipe(world):
+    """What is no file loses nothing by being written to, and is not read first."""
+    world.run()
+    os.mkfifo(world.path("pipe"))
+    reader = os.open(world.path("pipe"), os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        ended = world("plan", *ON, "--output", "pipe")
+        written = os.read(reader, 1 << 16)
+    finally:
+        os.close(reader)
+
+    assert ended.code == 0, ended.err
+    assert json.loads(written)["state"]
 
 
 def test_a_file_beyond_any_model_is_not_read_into_memory(world):

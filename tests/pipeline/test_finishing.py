@@ -3,39 +3,12 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
-import pytest
+from servers import webhook
 from small_world import CONFIG, DAY, OUTPUTS, World
 
 ON = ("--config", CONFIG, "--date", DAY)
 STATE = f"{OUTPUTS}/_batchscore"
-
-
-@pytest.fixture
-def hook() -> Iterator[tuple[str, list[bytes], list[int]]]:
-    """Run a server that keeps what it is sent and answers with the status that is set."""
-    sent: list[bytes] = []
-    status = [500]
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            sent.append(self.rfile.read(int(self.headers["Content-Length"])))
-            self.send_response(status[0])
-            self.end_headers()
-
-        def log_message(self, *_):
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/{{date}}", sent, status
-    server.shutdown()
-    server.server_close()
-    thread.join()
 
 
 def test_work_that_a_kill_left_goes_with_the_next_run(world: World):
@@ -89,15 +62,14 @@ def test_marker_that_is_there_stays_as_it_is(world: World):
     assert world.path("ready").read_text() == "of a newer date"
 
 
-def test_webhook_is_called_until_it_succeeds_once(world: World, hook: tuple[str, list[bytes], list[int]]):
+def test_webhook_is_called_until_it_succeeds_once(world: World):
     """A call that failed is repeated by the next run of the date; one that succeeded is not."""
-    url, sent, status = hook
-    world.configure(output__notify={"kind": "webhook", "url": url})
     calls = []
-    for answer in (500, 500, 204, 204):
-        status[0] = answer
-        world.run()
-        calls.append(len(sent))
+    with webhook() as hook:
+        world.configure(output__notify={"kind": "webhook", "url": f"{hook.url}/{{date}}"})
+        for hook.status in (500, 500, 204, 204):
+            world.run()
+            calls.append(len(hook.sent))
 
     assert calls == [1, 2, 3, 3]
-    assert len(set(sent)) == 1
+    assert len(set(hook.sent)) == 1

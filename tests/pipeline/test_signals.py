@@ -6,6 +6,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,16 @@ from batchscore.store import clean
 CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
 
 
+def _undisturbed(project: Project, folder: Path) -> float:
+    """Return the seconds that a slow run takes."""
+    begun = time.monotonic()
+    with same_inputs(project, folder / "undisturbed") as other:
+        assert run(other, before=slow, given=(0.02,)).status == 0
+        seconds = time.monotonic() - begun
+        shutil.rmtree(other.root)
+    return seconds
+
+
 def stop_somewhere(
     folder: Path,
     *,
@@ -42,10 +53,8 @@ def stop_somewhere(
     chance = random.Random(seed)
     project = make_project(folder / "project", files=4, groups=4)
     assert run(project).status == 0
-    wanted, begun = published(project), time.monotonic()
-    with same_inputs(project, folder / "undisturbed") as other:
-        assert run(other, before=slow, given=(0.02,)).status == 0
-    whole_run = time.monotonic() - begun
+    wanted = published(project)
+    whole_run = min(_undisturbed(project, folder) for _ in range(3))  # a busy moment makes one of them longer
     ends: dict[int, int] = {}
     slowest, kept = 0.0, 0
     options = ("run", *(("--set", "cluster.processes=true") if processes else ()))
@@ -118,7 +127,7 @@ def test_stopping_at_fifty_moments(fast_path: Path, figures: Callable[..., None]
     ends, slowest, kept = stop_somewhere(fast_path, rounds=rounds, processes=processes)
 
     assert slowest < 20
-    assert ends.get(143, 0) + ends.get(130, 0) > rounds // 5  # on a busy machine many come too late
+    assert ends.get(143, 0) + ends.get(130, 0) > rounds // 3
     figures(signals=rounds, slowest_seconds=round(slowest, 2), partitions_kept=kept, wrong=0)
 
 
@@ -163,11 +172,42 @@ def swallow(grace: float) -> None:
     running.score_all = score_all
 
 
-def test_a_signal_that_is_lost_ends_the_run_all_the_same(fast_path: Path):
-    """An exception that Python drops does not keep the driver alive."""
+def test_a_signal_that_is_lost_is_raised_again(fast_path: Path):
+    """An exception that Python drops is raised again, and the run ends as if it had been heard at once."""
+    project = make_project(fast_path / "project")
+    ended = run(project, before=swallow, given=(50.0,))
+
+    assert ended.status == 143
+    assert ended.told[-3:] == [
+        "error[E-TERMINATED]: terminated by SIGTERM",
+        "help: run the same command again: it resumes",
+        "Nothing was published.",
+    ]
+    assert not (project.outputs / DATE).exists()
+
+
+def deaf(grace: float) -> None:
+    """Let the run drop whatever a signal raises, again and again."""
+    from batchscore import ending
+    from batchscore import run as running
+
+    ending.GRACE_SECONDS = grace
+
+    def score_all(*_: object) -> None:
+        with suppress(Exception):
+            os.kill(os.getpid(), signal.SIGTERM)
+        while True:
+            with suppress(Exception):
+                time.sleep(60)
+
+    running.score_all = score_all
+
+
+def test_a_signal_that_nobody_hears_ends_the_run_all_the_same(fast_path: Path):
+    """A run that drops the exception each time does not go on beyond its grace."""
     project = make_project(fast_path / "project")
     begun = time.monotonic()
-    ended = run(project, before=swallow, given=(1.0,))
+    ended = run(project, before=deaf, given=(1.0,))
 
     assert ended.status == 143
     assert time.monotonic() - begun < 40

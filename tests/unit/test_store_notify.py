@@ -2,13 +2,12 @@
 
 import json
 import socket
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from servers import Webhook, webhook
 from storing import make_plan, run
 
 from batchscore.store import Commit, MarkerOptions, WebhookOptions, notify, open_store, unseal
@@ -23,33 +22,10 @@ def commit(tmp_path: Path) -> Commit:
 
 
 @pytest.fixture
-def hook() -> Iterator[tuple[str, list[bytes], list[int]]]:
-    """Run a server that keeps what it is sent and answers with the status that is set."""
-    sent: list[bytes] = []
-    status = [204]
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            sent.append(self.rfile.read(int(self.headers["Content-Length"])))
-            self.send_response(status[0])
-            self.send_header("Location", "/elsewhere")
-            self.end_headers()
-
-        def do_GET(self):
-            sent.append(b"a request without the commit")
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_):
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}", sent, status
-    server.shutdown()
-    server.server_close()
-    thread.join()
+def hook() -> Iterator[Webhook]:
+    """Serve a webhook."""
+    with webhook() as served:
+        yield served
 
 
 def test_marker_appears_and_may_be_told_again(commit: Commit, tmp_path: Path):
@@ -61,29 +37,25 @@ def test_marker_appears_and_may_be_told_again(commit: Commit, tmp_path: Path):
     assert unseal((tmp_path / "done" / "2013-02-08.json").read_bytes(), source="")["number"] == 1
 
 
-def test_webhook_is_sent_the_commit(commit: Commit, hook: tuple[str, list[bytes], list[int]]):
+def test_webhook_is_sent_the_commit(commit: Commit, hook: Webhook):
     """The request's body is the commit's content."""
-    url, sent, _ = hook
-
-    assert notify(WebhookOptions(kind="webhook", url=f"{url}/{{date}}"), commit) is None
-    assert json.loads(sent[0])["commit_sha256"] == commit.sha256
+    assert notify(WebhookOptions(kind="webhook", url=f"{hook.url}/{{date}}"), commit) is None
+    assert json.loads(hook.sent[0])["commit_sha256"] == commit.sha256
 
 
-def test_a_redirect_is_no_answer(commit: Commit, hook: tuple[str, list[bytes], list[int]]):
+def test_a_redirect_is_no_answer(commit: Commit, hook: Webhook):
     """Followed, it would arrive as a GET without the commit, and count as told."""
-    url, sent, status = hook
-    status[0] = 302
+    hook.status = 302
 
-    assert "302" in (notify(WebhookOptions(kind="webhook", url=url), commit) or "")
-    assert len(sent) == 1
+    assert "302" in (notify(WebhookOptions(kind="webhook", url=hook.url), commit) or "")
+    assert len(hook.sent) == 1
 
 
-def test_refusal_is_a_warning(commit: Commit, hook: tuple[str, list[bytes], list[int]]):
+def test_refusal_is_a_warning(commit: Commit, hook: Webhook):
     """A server that refuses is named in one sentence."""
-    url, _, status = hook
-    status[0] = 500
+    hook.status = 500
 
-    assert notify(WebhookOptions(kind="webhook", url=url), commit) == (
+    assert notify(WebhookOptions(kind="webhook", url=hook.url), commit) == (
         "output.notify (webhook) failed: the server answered 500"
     )
 

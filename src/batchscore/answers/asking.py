@@ -184,13 +184,12 @@ def write_file(path: str, content: str, config: RunConfig) -> None:
 
 
 def _refuse_another(path: str, content: str) -> None:
-    """Refuse to write over what begins otherwise: a mistyped name must not cost a configuration or a snapshot."""
-    wanted = content.encode()[:_ALIKE_BYTES]
-    try:
-        with Path(path).open("rb") as file:
-            found = file.read(_ALIKE_BYTES)
-    except FileNotFoundError:
+    """Refuse to write over a file that begins otherwise: a mistyped name must not cost a configuration or a snapshot."""
+    if not Path(path).is_file():  # a terminal or a pipe loses nothing, and reading it would wait
         return
+    wanted = content.encode()[:_ALIKE_BYTES]
+    with Path(path).open("rb") as file:
+        found = file.read(_ALIKE_BYTES)
     if found and found != wanted:
         raise UsageError(
             f"'{path}' is there already and is something else", slug="OUTPUT-FILE", remedy="name another file"

@@ -90,6 +90,7 @@ def _leave_out_others(argv: Sequence[str]) -> None:
 
 def _leave(error: BatchscoreError) -> NoReturn:
     """Print the error and exit with its code, at once: a worker thread in the middle of a task is not waited for."""
+    ending.heard()
     context = dict(error.context)
     traceback = context.pop("traceback", None)
     state = context.pop("state", error.state)

@@ -26,7 +26,7 @@ from batchscore.store.notify import notify
 from batchscore.store.posix import check_writable
 from batchscore.store.publish import Publication
 from batchscore.store.read import Published, read_published
-from batchscore.store.root import Root
+from batchscore.store.root import Root, is_there
 from batchscore.store.sealed import put_once, read_sealed, seal, unseal
 from batchscore.store.verify import Problem, Verification
 from batchscore.store.work import WorkFolder
@@ -175,7 +175,7 @@ class Store:
         except FileNotFoundError:
             note = layout.compiling(name)
             why = f"a first try has not ended, or was stopped or killed ({self.root.shown(note)} notes it)"
-            return {"why": why} if probe.is_there(self.root, note) else None
+            return {"why": why} if is_there(self.root, note) else None
 
     def begin_compiling(self, name: str) -> bool:
         """Note that a model is being compiled, so that it is tried once whatever becomes of that; False when it was."""
@@ -273,7 +273,7 @@ class Store:
 
     def is_told(self, commit: Commit) -> bool:
         """Whether others were notified of a commit: `keep_told`."""
-        return probe.is_there(self.root, layout.told(commit.date, commit.number))
+        return is_there(self.root, layout.told(commit.date, commit.number))
 
     def keep_told(self, commit: Commit) -> None:
         """Note that others were notified of a commit, so that they are not notified again for ever."""

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 from batchscore.errors import BatchscoreError
 from batchscore.store.commits import Commit
 from batchscore.store.files import FileRoot
-from batchscore.store.probe import is_there
-from batchscore.store.root import Root
+from batchscore.store.root import Root, is_there
 from batchscore.store.sealed import seal
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from batchscore.errors import ConfigError
 from batchscore.store import layout
 from batchscore.store.failure import plain_errors, storage_failed
 from batchscore.store.posix import sync_folder
-from batchscore.store.root import Exists, Root
+from batchscore.store.root import Exists, Root, is_there
 from batchscore.store.sealed import seal
 
 if TYPE_CHECKING:
@@ -90,15 +90,6 @@ def _refuses_stale(root: ObjectRoot, key: str) -> bool:
     except BaseError:
         return root.read(key) != b"late"
     return False
-
-
-def is_there(root: Root, key: str) -> bool:
-    """Whether a file is there."""
-    try:
-        root.read(key)
-    except FileNotFoundError:
-        return False
-    return True
 
 
 def _try_exclusive(root: Root, room: str) -> None:

@@ -121,3 +121,12 @@ class Root(Protocol):
         Raises:
             ConfigError: With what it does not do.
         """
+
+
+def is_there(root: Root, key: str) -> bool:
+    """Whether a file is there."""
+    try:
+        root.read(key)
+    except FileNotFoundError:
+        return False
+    return True
