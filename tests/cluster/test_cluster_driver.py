@@ -192,7 +192,7 @@ def _stranger(name: str, host: str, ports: tuple[int, ...], namespace: str) -> d
 
 def test_strangers_are_kept_out() -> None:
     """No foreign pod reaches scheduler, workers or their HTTP ports, from this namespace or another; without the policies it would."""
-    job = scenes.start_probe("guarded", {"SECONDS": "30", "PARTS": "8"})
+    job = scenes.start_probe("guarded", {"SECONDS": "30", "PARTS": "60"})  # it is deleted long before
     until("two running workers", 200, lambda: len(pods(job, "worker", phase="Running")) == 2)
 
     def address(component: str) -> str:

@@ -184,7 +184,8 @@ def _is_ready(node: str) -> bool:
 
 def _on(job: str, node: str) -> list[str]:
     selector = f"batchscore.io/job={job},dask.org/component=worker"
-    return [pod["metadata"]["name"] for pod in get("pods", "-l", selector)["items"] if pod["spec"]["nodeName"] == node]
+    found = get("pods", "-l", selector)["items"]  # a new pod has no node yet
+    return [pod["metadata"]["name"] for pod in found if pod["spec"].get("nodeName") == node]
 
 
 def test_node_cut_off(reference: dict[str, bytes], second: None) -> None:
