@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import rule_mutants
 from past import Fired
 from planted import FAULTS, GATEWAY_LOSS, PIPELINES
 from simulated import BEGIN, DAYS, Fault, moment, timedelta
@@ -40,7 +41,7 @@ def table(fired: Iterable[Fired]) -> str:
     rows += [
         f"| {_date(item.day)} | {item.pipeline} | nothing | **{item.alert}** | {_hours(item)} |" for item in strangers
     ]
-    return HEAD + "".join(f"{row}\n" for row in rows)
+    return HEAD + "".join(f"{row}\n" for row in rows) + rule_mutants.table()
 
 
 def _order(key: tuple[str, int]) -> tuple[int, str]:

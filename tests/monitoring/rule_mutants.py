@@ -6,10 +6,16 @@ import copy
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 Rule = dict[str, Any]
 
+RULES = Path(__file__).parents[2] / "helm" / "batchscore" / "files" / "batchscore.rules.yml"
+EVERY: list[Rule] = [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
+"""Every alert and record of the product, in order."""
 COMPARISONS = {"<": ("<=", ">"), ">": (">=", "<"), ">=": (">", "<"), "<=": ("<", ">"), "==": ("!=",)}
 OPERATORS = {" and ": " unless ", " unless ": " and ", " - ": " + ", " / ": " * ", " * ": " / "}
 AGGREGATIONS = {"topk": "bottomk"}
@@ -25,6 +31,25 @@ class Mutant:
     """The fault."""
     changed: Rule
     """The rule with it."""
+
+
+def table() -> str:
+    """Return how many mutants each rule has, as Markdown."""
+    every = {name_of(rule): len(list(mutants(rule))) for rule in EVERY}
+    rows = [f"| `{name}` | {count} |\n" for name, count in every.items()]
+    return MUTATED.format(count=sum(every.values())) + "".join(rows)
+
+
+MUTATED = """\
+
+## Rules made wrong on purpose
+
+Each threshold, comparison, label of a grouping, window and wait of each rule is changed, one at a time, and the promtool tests run against it.
+The tests notice every one of the {count} wrong rules; `make test-monitoring` does it anew, and fails for one that is not noticed.
+
+| Rule | Wrong ones, all noticed |
+|---|---:|
+"""
 
 
 def name_of(rule: Mapping[str, Any]) -> str:
