@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from batchscore.errors import BatchscoreError, Interrupted, Terminated
+from batchscore.errors import BatchscoreError
 from batchscore.history import ScheduleOptions, last_tick_before, scheduled_date
 
 
@@ -160,13 +160,11 @@ def _filled(day: date, code: int, output: str) -> Filled:
 
 
 def guarded(run: Callable[[date], Filled]) -> Fill:
-    """Return `run` with its errors as results; a signal is no result of a date, and ends all."""
+    """Return `run` with its errors as results; a signal is no error of a date, and ends all."""
 
     def fill(day: date) -> Filled:
         try:
             return run(day)
-        except (Interrupted, Terminated):
-            raise
         except BatchscoreError as error:
             return Filled(
                 date=day.isoformat(), status="failed", exit_code=error.exit_code, message=f"{error.id}: {error.message}"

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-from batchscore.errors import Interrupted, Terminated
+from batchscore.errors import Interrupted, Signalled, Terminated
 
 PLATFORM_GRACE = "BATCHSCORE_GRACE_SECONDS"
 """Environment variable: the whole seconds from the platform's SIGTERM to its SIGKILL; the chart sets it."""
@@ -35,8 +35,8 @@ _UNBROKEN = threading.Lock()
 class _Raised:
     """What a signal raised.
 
-    It is lost where a finaliser runs, or a library clears or drops whatever error it meets, as some do while they are
-    imported: then nobody holds it any more.
+    It is lost where a finaliser runs, or a library drops whatever is raised, as some do while they are imported: then
+    nobody holds it any more.
     """
 
     def __init__(self) -> None:
@@ -128,7 +128,7 @@ def to_its_end() -> Iterator[None]:
             signal.raise_signal(came[0])
 
 
-def _error(number: int) -> Terminated | Interrupted:
+def _error(number: int) -> Signalled:
     remedy = "run the same command again: it resumes"
     if number == signal.SIGTERM:
         return Terminated("terminated by SIGTERM", remedy=remedy)

@@ -1,6 +1,7 @@
 """The tree of errors: class = cause = exit code = retriable or not.
 
 An error is raised where it is known, crosses processes intact, and is caught once, in `cli`.
+A signal is told like an error, and is none: what catches errors, here and in libraries, does not take it for one.
 `EXIT_CODES` is the one table; the docs, the chart's `podFailurePolicy` and the metrics' `reason` label follow it.
 """
 
@@ -13,8 +14,8 @@ UNKNOWN_STATE = "Nothing is half published: the same command finds out what was 
 """The state after an error that may have come in the middle of publishing."""
 
 
-class BatchscoreError(Exception):
-    """An error that a user can act on.
+class Reported(BaseException):
+    """What ends a command with a code and a sentence of its own.
 
     Args:
         message: One sentence that names the thing and the fact, with the offending value quoted.
@@ -49,13 +50,31 @@ class BatchscoreError(Exception):
         """Compare by class and content, so that errors can be compared after they crossed a process."""
         return type(self) is type(other) and self.__reduce__() == other.__reduce__()
 
-    __hash__ = Exception.__hash__
+    __hash__ = BaseException.__hash__
 
 
-def unforeseen(error: Exception) -> BatchscoreError:
-    """Return the error that an error which nobody foresaw is told as; its traceback is in the context."""
+class BatchscoreError(Reported, Exception):
+    """An error that a user can act on."""
+
+
+class Signalled(Reported):
+    """A signal told the process to end; the run can be resumed."""
+
+    state = UNKNOWN_STATE
+
+
+def unforeseen(error: Exception) -> Reported:
+    """Return what an error that nobody foresaw is told as; its traceback is in the context.
+
+    One that came up on the way out, after a signal, is told as that signal.
+    """
     import traceback
 
+    before = error.__context__
+    while before is not None:
+        if isinstance(before, Signalled):
+            return before
+        before = before.__context__
     return BatchscoreError(
         " ".join(f"an error that batchscore did not foresee: {type(error).__name__}: {error}".split()),
         slug="UNEXPECTED",
@@ -65,7 +84,7 @@ def unforeseen(error: Exception) -> BatchscoreError:
     )
 
 
-def _rebuild(cls: type[BatchscoreError], message: str, state: dict[str, str]) -> BatchscoreError:
+def _rebuild(cls: type[Reported], message: str, state: dict[str, str]) -> Reported:
     return cls(message, **state)
 
 
@@ -166,18 +185,16 @@ class PartitionsFailed(BatchscoreError):
     exit_code, family = 24, "PARTITIONS"
 
 
-class Interrupted(BatchscoreError):
-    """The run was interrupted (SIGINT); it can be resumed."""
+class Interrupted(Signalled):
+    """The run was interrupted (SIGINT)."""
 
     exit_code, family = 130, "INTERRUPTED"
-    state = UNKNOWN_STATE
 
 
-class Terminated(BatchscoreError):
-    """The run was terminated (SIGTERM); it can be resumed."""
+class Terminated(Signalled):
+    """The run was terminated (SIGTERM)."""
 
     exit_code, family = 143, "TERMINATED"
-    state = UNKNOWN_STATE
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from batchscore.check import Checked, check_date, check_snapshot_unchanged
 from batchscore.compiling import compile_after
 from batchscore.config import RunConfig
 from batchscore.duplicates import check_unique
-from batchscore.errors import BatchscoreError, StateDamaged, StorageFailed
+from batchscore.errors import BatchscoreError, Reported, StateDamaged, StorageFailed
 from batchscore.execution import Clock, Execution
 from batchscore.gather import Progress, job_of, score_all
 from batchscore.judge import Judgement, judge
@@ -266,7 +266,7 @@ def _state_told(store: Store, request: Request) -> Iterator[None]:
     """Say in an error what is published: only the store knows, when the error came close to the commit."""
     try:
         yield
-    except BatchscoreError as error:
+    except Reported as error:
         error.context.setdefault("state", _state(store, request))
         raise
 

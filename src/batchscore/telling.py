@@ -11,7 +11,7 @@ from typing import cast
 
 from batchscore import lineage
 from batchscore.config import RunConfig
-from batchscore.errors import BatchscoreError, Held, exit_code, unforeseen
+from batchscore.errors import BatchscoreError, Held, Reported, Signalled, exit_code, unforeseen
 from batchscore.execution import Execution
 from batchscore.ingest import resolve
 from batchscore.lineage import Events, Subject
@@ -46,14 +46,14 @@ class Telling:
 
     @contextmanager
     def failures(self) -> Iterator[None]:
-        """Tell of an error that ends the block, also of one that nobody foresaw, and raise it again."""
+        """Tell of what ends the block, an error, also one that nobody foresaw, or a signal, and raise it again."""
         try:
             yield
-        except Exception as error:
-            self._failed(error if isinstance(error, BatchscoreError) else unforeseen(error))
+        except (Exception, Signalled) as error:
+            self._failed(error if isinstance(error, Reported) else unforeseen(error))
             raise
 
-    def _failed(self, error: BatchscoreError) -> None:
+    def _failed(self, error: Reported) -> None:
         reason, ended = exit_code(error.exit_code).reason, self._execution.clock()
         _log.error("run failed", error=error.id, exit_code=error.exit_code)
         failed = replace(self._began, ended=ended, reason=reason, held=isinstance(error, Held))

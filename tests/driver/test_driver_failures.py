@@ -253,6 +253,15 @@ def test_row(row: Row, ended: Callable[..., None]) -> None:
     assert (script.clusters, script.secrets) == ({}, {})
 
 
+def test_the_last_answer_is_told() -> None:
+    """A silence that only the driver's own deadline cuts short does not hide what the API server said before."""
+    script = Script(faults=[Fault("GET", PODS, 429, times=2), Fault("GET", PODS, -1)])
+    error = attempt(script, deadline=DEADLINE).error
+
+    assert error is not None
+    assert "429" in error.message
+
+
 @pytest.mark.parametrize(
     "fault",
     [

@@ -4,10 +4,12 @@ import os
 import random
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from driving import (
@@ -186,6 +188,45 @@ def test_a_signal_that_is_lost_is_raised_again(fast_path: Path):
     assert not (project.outputs / DATE).exists()
 
 
+def signal_at_the_start_of_a_thread() -> None:
+    """Send the signal when the thread that keeps the lease has just begun, inside the standard library's start of it."""
+    begin = threading._start_new_thread
+
+    def begin_and_signal(bootstrap: Callable[[], None], *others: Any) -> int:
+        number: int = begin(bootstrap, *others)
+        if bootstrap.__self__.name == "lease":
+            bootstrap.__self__._started.wait()
+            os.kill(os.getpid(), signal.SIGTERM)
+        return number
+
+    threading._start_new_thread = begin_and_signal
+
+
+def fail_on_the_way_out() -> None:
+    """Let the run fail over its own tidying when a signal has ended it."""
+    from batchscore import run as running
+
+    def score_all(*_: object) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+        finally:
+            raise RuntimeError("release unlocked lock")
+
+    running.score_all = score_all
+
+
+@pytest.mark.parametrize("before", [signal_at_the_start_of_a_thread, fail_on_the_way_out])
+def test_a_signal_is_no_error_of_what_it_interrupts(fast_path: Path, before: Callable[[], None]):
+    """A signal is told as itself, where a library takes every error for its own and where one follows on the way out."""
+    project = make_project(fast_path / "project")
+    ended = run(project, before=before)
+
+    assert ended.status == 143
+    assert ended.told[-3] == "error[E-TERMINATED]: terminated by SIGTERM"
+    assert run(project).status == 0
+
+
 def deaf(grace: float) -> None:
     """Let the run drop whatever a signal raises, again and again."""
     from batchscore import ending
@@ -194,10 +235,10 @@ def deaf(grace: float) -> None:
     ending.GRACE_SECONDS = grace
 
     def score_all(*_: object) -> None:
-        with suppress(Exception):
+        with suppress(BaseException):
             os.kill(os.getpid(), signal.SIGTERM)
         while True:
-            with suppress(Exception):
+            with suppress(BaseException):
                 time.sleep(60)
 
     running.score_all = score_all

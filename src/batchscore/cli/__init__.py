@@ -18,7 +18,7 @@ import typer
 from batchscore import ending, streams
 from batchscore.cli import artifacts, proofs, runs
 from batchscore.cli.command import app
-from batchscore.errors import BatchscoreError, UsageError, unforeseen
+from batchscore.errors import Reported, UsageError, unforeseen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +38,7 @@ def main() -> None:
     ending.raise_signals(os.environ)
     try:
         code = app(standalone_mode=False)
-    except BatchscoreError as error:
+    except Reported as error:
         _leave(error)
     except typer.TyperException as error:
         _leave(_usage(error))
@@ -61,7 +61,7 @@ def _end_at_once(ended: Sequence[int]) -> None:
         os._exit(ended[0])
 
 
-def _usage(error: typer.TyperException) -> BatchscoreError:
+def _usage(error: typer.TyperException) -> Reported:
     """Turn what the parser of the command line says into an error like any other; a lone group prints its help."""
     if type(error).__name__ == "NoArgsIsHelpError":  # by name, as its class stands in a private module
         typer.echo(error.format_message(), err=True)
@@ -88,7 +88,7 @@ def _leave_out_others(argv: Sequence[str]) -> None:
         app.registered_commands, app.registered_groups = commands, groups
 
 
-def _leave(error: BatchscoreError) -> NoReturn:
+def _leave(error: Reported) -> NoReturn:
     """Print the error and exit with its code, at once: a worker thread in the middle of a task is not waited for."""
     ending.heard()
     context = dict(error.context)

@@ -114,7 +114,10 @@ class ApiServer:
             )
             if isinstance(answer, Answer) and answer.status not in _BLIPS:
                 return answer
-            last = answer if isinstance(answer, str) else f"{answer.status} {answer.message}"
+            if isinstance(answer, Answer):
+                last = f"{answer.status} {answer.message}"
+            elif not retried or left >= REQUEST_SECONDS:  # one that our own end cut short says less than those before
+                last = answer
             retried = True
             time.sleep(max(0.0, min(pause, until - time.monotonic())))
             pause = min(pause * 2, self.pause_seconds * 8)
