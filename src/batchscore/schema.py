@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from datetime import date, datetime
+import math
+import sys
+from datetime import UTC, date, datetime
 from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
@@ -35,6 +37,7 @@ _INTEGERS = {
     if "int" in dtype
     for bits in [int(dtype.rsplit("t", 1)[-1])]
 }
+_TIMES = ("date32", "timestamp[us]")
 
 
 class Feature(Section):
@@ -64,7 +67,7 @@ class Feature(Section):
                 raise ValueError(f"of '{self.name}' allows {wider}, which does not fit into {self.dtype} without loss")
         for bound in ("min", "max"):
             _check_bound(self.name, self.dtype, bound, getattr(self, bound))
-        if self.min is not None and self.max is not None and self.min > self.max:  # type: ignore[operator]
+        if self.min is not None and self.max is not None and _is_above(self.min, self.max, self.dtype):
             raise ValueError(f"of '{self.name}' has min {self.min!r} above max {self.max!r}")
         if self.categories is not None:
             self._check_categories(self.categories)
@@ -74,6 +77,9 @@ class Feature(Section):
         wanted = str if self.dtype == "string" else int if self.dtype in _INTEGERS else None
         if wanted is None or any(type(value) is not wanted for value in categories):
             raise ValueError(f"of '{self.name}' has categories that are not values of {self.dtype}")
+        beyond = [value for value in categories if isinstance(value, int) and not _fits(value, self.dtype)]
+        if beyond:
+            raise ValueError(f"of '{self.name}' has the category {beyond[0]}, which no {self.dtype} can be")
         if len(set(categories)) != len(categories):
             raise ValueError(f"of '{self.name}' lists a category twice")
 
@@ -134,20 +140,65 @@ def is_lossless(given: str, wanted: str) -> bool:
     return (given, wanted) in {("float32", "float64"), ("bool", "int8"), ("date32", "timestamp[us]")}
 
 
+def read_moment(dtype: str, text: str) -> date | datetime:
+    """Return the day or the time that a bound names; times hold no zone, as in the columns, and are UTC.
+
+    Raises:
+        ValueError: When the text is no ISO date or time, or one beyond the years 1 to 9999.
+    """
+    if dtype == "date32":
+        return date.fromisoformat(text)
+    moment = datetime.fromisoformat(text)
+    try:
+        return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
+    except OverflowError as error:
+        raise ValueError(f"{text!r} is beyond the years 1 to 9999 in UTC") from error
+
+
 def _check_bound(name: str, dtype: str, bound: str, value: object) -> None:
     if value is None:
         return
-    if dtype in ("date32", "timestamp[us]"):
-        _check_time(name, dtype, bound, value)
+    if dtype in _TIMES:
+        _check_moment(name, dtype, bound, value)
     elif dtype in ("bool", "string"):
         raise ValueError(f"of '{name}' has {bound}, which a {dtype} column can not have")
-    elif isinstance(value, str) or (dtype in _INTEGERS and not isinstance(value, int)):
+    elif not _is_number(value, dtype):
         raise ValueError(f"of '{name}' has {bound} {value!r}, which is not a value of {dtype}")
+    elif isinstance(value, int) and dtype in _INTEGERS and not _leaves_some(bound, value, dtype):
+        raise ValueError(f"of '{name}' has {bound} {value}, which no {dtype} can keep")
 
 
-def _check_time(name: str, dtype: str, bound: str, value: object) -> None:
-    read = date.fromisoformat if dtype == "date32" else datetime.fromisoformat
+def _check_moment(name: str, dtype: str, bound: str, value: object) -> None:
     try:
-        read(str(value))
+        read_moment(dtype, value if isinstance(value, str) else "")
     except ValueError:
         raise ValueError(f"of '{name}' has {bound} {value!r}, which is no ISO {dtype}") from None
+
+
+def _is_number(value: object, dtype: str) -> bool:
+    """Whether a bound is a number to compare a column with: NaN is none, since nothing is below or above it."""
+    if isinstance(value, int):
+        return dtype in _INTEGERS or abs(value) <= sys.float_info.max
+    return isinstance(value, float) and dtype not in _INTEGERS and not math.isnan(value)
+
+
+def _leaves_some(bound: str, value: int, dtype: str) -> bool:
+    least, greatest = _range(dtype)
+    return value <= greatest if bound == "min" else value >= least
+
+
+def _fits(value: int, dtype: str) -> bool:
+    least, greatest = _range(dtype)
+    return least <= value <= greatest
+
+
+def _range(dtype: str) -> tuple[int, int]:
+    """Return the least and the greatest value of a type of whole numbers."""
+    bits, signed = _INTEGERS[dtype]
+    return (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
+
+
+def _is_above(low: float | str, high: float | str, dtype: str) -> bool:
+    if isinstance(low, str) or isinstance(high, str):
+        return read_moment(dtype, str(low)) > read_moment(dtype, str(high))
+    return low > high

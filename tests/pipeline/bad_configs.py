@@ -112,6 +112,8 @@ SCHEMAS: tuple[Bad, ...] = (
     row(10, "E-CONFIG-TYPE", "a dtype in other words", "'features.1.dtype'", "'int'", spoil=feature("age", dtype="int")),
     row(10, "E-CONFIG-VALUE", "a feature that stands twice", "'amount' twice", spoil=lambda w: w.schema(_twice)),
     row(10, "E-CONFIG-VALUE", "a smallest value above the largest one", "'age'", "min 130 above max 120", spoil=feature("age", min=130)),
+    row(10, "E-CONFIG-VALUE", "a smallest value that is no number", "'amount'", "min nan", spoil=feature("amount", min=float("nan"))),
+    row(10, "E-CONFIG-VALUE", "a category beyond the column's type", "'age'", "3000000000", "int32", spoil=feature("age", categories=[1, 3_000_000_000])),
     row(10, "E-CONFIG-VALUE", "a cast that may lose something", "'age'", "float64", "without loss", spoil=feature("age", allow=["float64"])),
     row(10, "E-CONFIG-VALUE", "categories of another type", "'plan'", "categories", spoil=feature("plan", categories=[1, 2, 3])),
     row(10, "E-CONFIG-UNKNOWN-KEY", "a mistyped key of a feature", "'features.1.nulable'", "'features.1.nullable'", spoil=feature("age", nulable=True)),

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -16,9 +15,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from batchscore.blocks import ARROW_TYPES
+from batchscore.blocks import ARROW_TYPES, SCHEMA_TYPES
 from batchscore.profile import buffers
-from batchscore.schema import Feature, FeatureSchema
+from batchscore.schema import Feature, FeatureSchema, read_moment
 
 Reason = Literal["null", "not-finite", "below-min", "above-max", "not-in-categories", "cast-loss", "killed-worker"]
 REASONS: tuple[Reason, ...] = get_args(Reason)
@@ -182,18 +181,12 @@ def _outside(reason: Reason, mask: Any) -> Iterator[tuple[Reason, Rows]]:
 def _scalar(bound: float | str, dtype: pa.DataType) -> pa.Scalar:
     """Make a bound comparable without changing it; what lies beyond the column's type is the type's own edge."""
     if isinstance(bound, str):
-        return pa.scalar(date.fromisoformat(bound) if dtype == pa.date32() else _utc(bound), dtype)
+        return pa.scalar(read_moment(SCHEMA_TYPES[dtype], bound), dtype)
     if pa.types.is_integer(dtype):
         signed, bits = not pa.types.is_unsigned_integer(dtype), dtype.bit_width
         low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
         return pa.scalar(min(max(int(bound), low), high), dtype)
     return pa.scalar(float(bound), pa.float64())
-
-
-def _utc(text: str) -> datetime:
-    """Read an ISO time; columns hold times without a zone, which are taken as UTC."""
-    moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
 
 
 def _strangers(values: Any, categories: Sequence[str | int]) -> Rows:
