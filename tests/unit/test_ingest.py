@@ -327,6 +327,25 @@ def test_batches_are_the_rows_in_order(
     assert whole.set_column(3, "k", whole["k"].cast(pa.string())).equals(table)
 
 
+@pytest.mark.parametrize("encoding", ["DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"])
+def test_text_in_deltas_comes_as_a_dictionary(tmp_path: Path, encoding: str) -> None:
+    """Text that a file holds in an encoding without dictionaries is read like any other, beside files that have one."""
+    table = rows(90)
+    write(tmp_path / "a.parquet", table.slice(0, 30))
+    write(
+        tmp_path / "b.parquet",
+        table.slice(30),
+        use_dictionary=False,
+        column_encoding={"kind": encoding, "id": encoding},
+    )
+
+    result = read(tmp_path, dictionary=["kind"], batch_rows=40)
+
+    assert result.schema.types == [pa.string(), pa.dictionary(pa.int32(), pa.string()), pa.float64()]
+    assert [len(chunk) for chunk in result["id"].chunks] == [40, 40, 10]
+    assert result.set_column(1, "kind", result["kind"].cast(pa.string())).equals(table.select(COLUMNS))
+
+
 def test_a_dotted_name_is_its_own_column(tmp_path: Path) -> None:
     """`a` does not pull in `a.b`, and nested columns are read whole."""
     table = pa.table({"a.b": [1, 2], "a": [3, 4], "s": [{"p": 1, "q": [5]}, {"p": 2, "q": []}]})

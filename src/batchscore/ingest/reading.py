@@ -47,6 +47,8 @@ PENDING_BYTES = 128 * 1024 * 1024
 _LARGE = 4 * 1024 * 1024
 _HASHED_AT_ONCE = 16 * 1024 * 1024
 _DICTIONARY = pa.dictionary(pa.int32(), pa.string())
+_NEVER_CODED = frozenset({"DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"})
+"""Encodings of text that pyarrow 26 can not decode into a dictionary; DuckDB and Java write them as parquet version 2."""
 _NORESERVE = 0x4000 if sys.platform == "linux" else 0  # MAP_NORESERVE, which the mmap module does not name yet
 
 
@@ -59,6 +61,8 @@ class _Loaded:
     footer: ParsedFooter
     chunks: tuple[tuple[int, Chunk], ...]
     """Each needed column chunk, with the index of its leaf column."""
+    coded: tuple[str, ...]
+    """Columns of text that are read as dictionaries."""
     texts: frozenset[int]
     """Leaf columns of text that is not kept as a dictionary: what they decode to is bounded by no width."""
 
@@ -166,9 +170,12 @@ class PartitionReader:
         if whole and hashlib.sha256(view[footer.start : size]).hexdigest() != fragment.footer_sha256:
             raise changed(path, "its footer is not the one that was listed")
         self._inputs.append(record)
-        coded = footer.leaves_of(self._dictionary)
-        texts = frozenset(leaf for leaf, chunk in chunks if chunk.physical == BYTE_ARRAY and leaf not in coded)
-        return _Loaded(fragment=fragment, buffer=pa.py_buffer(memory), footer=footer, chunks=chunks, texts=texts)
+        coded = tuple(name for name in _codable(footer, fragment.row_groups) if name in self._dictionary)
+        leaves = footer.leaves_of(coded)
+        texts = frozenset(leaf for leaf, chunk in chunks if chunk.physical == BYTE_ARRAY and leaf not in leaves)
+        return _Loaded(
+            fragment=fragment, buffer=pa.py_buffer(memory), footer=footer, chunks=chunks, coded=coded, texts=texts
+        )
 
     @staticmethod
     def _tail(path: str, size: int, before: sources.Stat) -> bytes:
@@ -212,11 +219,10 @@ class PartitionReader:
             raise corrupt(path, f"it holds {rows} rows where its footer says {fragment.rows}")
 
     def _parsed(self, loaded: _Loaded, step: int) -> Iterator[pa.RecordBatch]:
-        names = [field.name for field in loaded.footer.schema if field.name in self._dictionary and is_text(field.type)]
         file = pq.ParquetFile(
             pa.BufferReader(loaded.buffer),
             metadata=loaded.footer.metadata,
-            read_dictionary=names,
+            read_dictionary=list(loaded.coded),
             pre_buffer=False,
             page_checksum_verification=True,
         )
@@ -279,6 +285,15 @@ class PartitionReader:
             decoded_bytes=decoded,
             max_bytes=self._max_bytes,
         )
+
+
+def _codable(footer: ParsedFooter, groups: Sequence[int]) -> Iterator[str]:
+    """Yield the names of the columns of text that pyarrow can read as dictionaries out of these row groups."""
+    for field, leaves in zip(footer.schema, footer.leaves, strict=True):
+        if is_text(field.type):
+            chunks = (footer.metadata.row_group(group).column(leaves[0]) for group in groups)
+            if all(_NEVER_CODED.isdisjoint(chunk.encodings) for chunk in chunks):
+                yield field.name
 
 
 def _memory(size: int, ranges: Sequence[tuple[int, int]]) -> mmap.mmap:
