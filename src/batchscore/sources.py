@@ -9,9 +9,10 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import posixpath
 import re
 import stat as modes
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -44,6 +45,7 @@ _TRANSIENT = {
     errno.ENETUNREACH,
 }
 _QUERY = re.compile(r"\?[^\s\"'<>)]*")
+_TABLE_LOGS = {"_delta_log": "Delta Lake", ".hoodie": "Hudi"}
 _SECRET = re.compile(
     r"(?i)\b(authorization|credential|[\w-]*(?:token|secret|signature|password|key|keyid|sig))"
     r"(\"?\s*[=:>]\s*\"?)(?:bearer\s+|basic\s+)?[^\s\"'<>,;&]+"
@@ -126,6 +128,7 @@ def list_files(path: str) -> tuple[Stat, ...]:
         The files, sorted by path; none when there is nothing.
 
     Raises:
+        ConfigError: When a directory is, or holds, a table of Delta Lake or Hudi.
         FileNotFoundError: When a listed file is gone before it is looked at, or a symlink leads nowhere.
         StorageFailed: When the store fails, after retries.
     """
@@ -208,6 +211,8 @@ def _list_local(path: str) -> Iterator[Stat]:
     except FileNotFoundError:
         return
     if modes.S_ISDIR(found.st_mode):
+        for folder in _partitioned(path):
+            _check_no_table(folder, [log for log in _TABLE_LOGS if os.path.lexists(f"{folder}/{log}")])
         yield from _walk(path.rstrip("/") or "/", frozenset({(found.st_dev, found.st_ino)}))
     else:
         yield _local_stat(path, found)
@@ -215,7 +220,9 @@ def _list_local(path: str) -> Iterator[Stat]:
 
 def _walk(folder: str, above: frozenset[tuple[int, int]]) -> Iterator[Stat]:
     with os.scandir(folder) as entries:
-        names = sorted(entry.name for entry in entries if not entry.name.startswith((".", "_")))
+        every = sorted(entry.name for entry in entries)
+    _check_no_table(folder, every)
+    names = [name for name in every if not name.startswith((".", "_"))]
     for name in names:
         path = f"{folder.rstrip('/')}/{name}"
         found = os.stat(path)  # noqa: PTH116 - one call, no Path
@@ -224,6 +231,26 @@ def _walk(folder: str, above: frozenset[tuple[int, int]]) -> Iterator[Stat]:
             yield _local_stat(path, found)
         elif here not in above:  # a symlink to a folder above would never end
             yield from _walk(path, above | {here})
+
+
+def _partitioned(path: str) -> Iterator[str]:
+    """Yield the folders that a path is a partition of, as `rows/date=2013-02-08` is one of `rows`."""
+    folder, name = posixpath.split(path.rstrip("/"))
+    while "=" in name:
+        yield folder or "."
+        folder, name = posixpath.split(folder)
+
+
+def _check_no_table(folder: str, names: Iterable[str]) -> None:
+    """Refuse a folder that is a table: files that a later version of it removed lie there still, with rows that are gone."""
+    logs = _TABLE_LOGS.keys() & set(names)
+    if logs:
+        log = min(logs)
+        raise ConfigError(
+            f"'{redact(folder)}' is a table of {_TABLE_LOGS[log]}: which of its files hold rows is said by '{log}' alone",
+            slug="TABLE",
+            remedy="have the rows of a date written out of the table as parquet files, and name these",
+        )
 
 
 def _read_local(
@@ -295,12 +322,22 @@ def _list_remote(path: str) -> list[Stat]:
     metas = _retried(path, lambda: [meta for chunk in _obstore().list(store, key or None) for meta in chunk])
     root = path.rstrip("/")
     prefix = f"{key}/" if key else ""
-    names = ((meta["path"].removeprefix(prefix), meta) for meta in metas if meta["path"] != key)
+    names = [(meta["path"].removeprefix(prefix), meta) for meta in metas if meta["path"] != key]
+    for folder in _partitioned(root):
+        above = folder.removeprefix(root.removesuffix(key))
+        logs = [log for log in _TABLE_LOGS if _holds_some(store, path, posixpath.join(above, log))]
+        _check_no_table(folder, logs)
+    _check_no_table(root, (part for name, _ in names for part in name.split("/")[:-1]))
     return [
         _remote_stat(f"{root}/{name}", meta)
         for name, meta in names
         if not any(part.startswith((".", "_")) for part in name.split("/"))
     ]
+
+
+def _holds_some(store: ObjectStore, path: str, prefix: str) -> bool:
+    """Whether any object lies below a prefix."""
+    return _retried(path, lambda: any(len(chunk) for chunk in _obstore().list(store, prefix)))
 
 
 def _remote_range(path: str, start: int, end: int) -> tuple[Stat, bytes]:

@@ -211,6 +211,7 @@ FILES: tuple[Bad, ...] = (
     row(13, "E-SNAPSHOT-CHANGED", "a file that is gone between listing and reading", "part-2.parquet' was listed and is gone", spoil=lambda w: _meanwhile(w, "gone")),
     row(13, "E-SNAPSHOT-CHANGED", "a file that comes after the listing", "part-9.parquet' came after the snapshot was listed", spoil=lambda w: _meanwhile(w, "joined")),
     row(13, "E-SNAPSHOT-CHANGED-SINCE-SCORED", "a bit that changes after a failed attempt scored it", "part-0.parquet' has changed since partition 0", spoil=_resumed),
+    row(10, "E-CONFIG-TABLE", "a table of Delta Lake instead of a snapshot", f"'{SNAPSHOT}' is a table of Delta Lake", spoil=lambda w: w.path(f"{SNAPSHOT}/_delta_log").mkdir()),
     row(10, "E-CONFIG-NOT-A-FILE", "a device instead of a snapshot", "'/dev/zero' is not a regular file", spoil=lambda w: w.configure(snapshot__path="/dev/zero")),
     row(20, "E-MISSING-NOT-FOUND", "no snapshot of this date", "customers_2024_03_02", "is not there", date="2024-03-02"),
     row(20, "E-MISSING-NOT-FOUND", "an empty folder", f"'{SNAPSHOT}'", "holds no file", spoil=lambda w: [w.part(n).unlink() for n in ALL]),

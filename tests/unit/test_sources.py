@@ -40,6 +40,23 @@ def test_lists_a_file_as_itself(folder: Path) -> None:
     assert sources.list_files(f"{folder}/none") == ()
 
 
+@pytest.mark.parametrize("log", ["_delta_log", ".hoodie"])
+@pytest.mark.parametrize("path", ["", "/sub", "/date=2013-02-08", "/date=2013-02-08/hour=3"])
+def test_a_table_is_no_folder_of_files(tmp_path: Path, log: str, path: str) -> None:
+    """The files of a table hold rows that were removed from it: neither it, what holds it, nor its partition is a snapshot."""
+    table = tmp_path / "sub" if path == "/sub" else tmp_path
+    snapshot = tmp_path if path == "/sub" else Path(f"{tmp_path}{path}")
+    (table / log).mkdir(parents=True)
+    snapshot.mkdir(parents=True, exist_ok=True)
+    (snapshot / "a.parquet").write_bytes(b"a")
+
+    with pytest.raises(ConfigError, match=f"'{table}' is a table of .* by '{log}' alone") as caught:
+        sources.list_files(str(snapshot))
+
+    assert caught.value.slug == "TABLE"
+    assert sources.list_files(f"{snapshot}/a.parquet")
+
+
 def test_follows_symlinks_once(folder: Path) -> None:
     """Files behind symlinked folders are data too; a link to a folder above ends."""
     (folder / "sub" / "up").symlink_to(folder)
@@ -224,6 +241,20 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
     yield client
     client.close()
     server.stop()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_table_in_an_object_store_is_no_snapshot(bucket: object) -> None:
+    """A table is told by its log in an object store too, and so is its partition."""
+    part = "s3://bucket/table/date=2013-02-08"
+    bucket.put_object(Bucket="bucket", Key="table/date=2013-02-08/a.parquet", Body=b"a")  # type: ignore[attr-defined]
+    plain = [sources.list_files(path) for path in ("s3://bucket/table", part)]
+    bucket.put_object(Bucket="bucket", Key="table/_delta_log/0.json", Body=b"{}")  # type: ignore[attr-defined]
+
+    assert [[file.path for file in found] for found in plain] == [[f"{part}/a.parquet"]] * 2
+    for path in ("s3://bucket/table", part):
+        with pytest.raises(ConfigError, match="'s3://bucket/table' is a table of Delta Lake"):
+            sources.list_files(path)
 
 
 @pytest.mark.filterwarnings("ignore")

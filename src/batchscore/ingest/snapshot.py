@@ -38,8 +38,8 @@ class SnapshotOptions(Section):
     """`snapshot`: where the rows of a date are, and what must hold before they are read."""
 
     path: str = Field(min_length=1)
-    """A file, or a directory of files: all in and below it whose names begin with neither `.` nor `_`.
-    `{date}` or `{date:%Y_%m_%d}` is the only field, and may be absent."""
+    """A file, or a directory of files: all in and below it whose names begin with neither `.` nor `_`;
+    a table of Delta Lake or Hudi, or a partition of one, is refused. `{date}` or `{date:%Y_%m_%d}` is the only field, and may be absent."""
     id: str = Field(min_length=1)
     """The column that names a row: unique and not null."""
     extra_columns: Literal["ignore", "fail"] = "ignore"
