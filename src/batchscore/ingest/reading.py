@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import mmap
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -170,7 +170,7 @@ class PartitionReader:
         if whole and hashlib.sha256(view[footer.start : size]).hexdigest() != fragment.footer_sha256:
             raise changed(path, "its footer is not the one that was listed")
         self._inputs.append(record)
-        coded = tuple(name for name in _codable(footer, fragment.row_groups) if name in self._dictionary)
+        coded = tuple(_codable(footer, fragment.row_groups, self._dictionary))
         leaves = footer.leaves_of(coded)
         texts = frozenset(leaf for leaf, chunk in chunks if chunk.physical == BYTE_ARRAY and leaf not in leaves)
         return _Loaded(
@@ -287,10 +287,10 @@ class PartitionReader:
         )
 
 
-def _codable(footer: ParsedFooter, groups: Sequence[int]) -> Iterator[str]:
-    """Yield the names of the columns of text that pyarrow can read as dictionaries out of these row groups."""
+def _codable(footer: ParsedFooter, groups: Sequence[int], wanted: Collection[str]) -> Iterator[str]:
+    """Yield the wanted columns of text that pyarrow can read as dictionaries out of these row groups."""
     for field, leaves in zip(footer.schema, footer.leaves, strict=True):
-        if is_text(field.type):
+        if field.name in wanted and is_text(field.type):
             chunks = (footer.metadata.row_group(group).column(leaves[0]) for group in groups)
             if all(_NEVER_CODED.isdisjoint(chunk.encodings) for chunk in chunks):
                 yield field.name
