@@ -34,10 +34,13 @@ _SCHEMA, _ROW_GROUPS = 2, 4
 _CHILDREN = 5
 _FILE_PATH, _META = 1, 3
 _COLUMNS, _ROWS = 1, 3
-_TYPE, _CODEC, _VALUES, _UNCOMPRESSED, _COMPRESSED, _DATA_PAGE, _DICTIONARY_PAGE = 1, 4, 5, 6, 7, 9, 11
+_TYPE, _ENCODINGS, _CODEC, _VALUES, _UNCOMPRESSED, _COMPRESSED, _DATA_PAGE, _DICTIONARY_PAGE = 1, 2, 4, 5, 6, 7, 9, 11
+_MOST_BITS = 62
 _CHUNK: Wanted = {
     _FILE_PATH: None,
-    _META: dict.fromkeys((_TYPE, _CODEC, _VALUES, _UNCOMPRESSED, _COMPRESSED, _DATA_PAGE, _DICTIONARY_PAGE)),
+    _META: dict.fromkeys(
+        (_TYPE, _ENCODINGS, _CODEC, _VALUES, _UNCOMPRESSED, _COMPRESSED, _DATA_PAGE, _DICTIONARY_PAGE)
+    ),
 }
 _GROUP: Wanted = {_COLUMNS: _CHUNK, _ROWS: None}
 _ELEMENT: Wanted = {_CHILDREN: None}
@@ -58,6 +61,8 @@ class Chunk(NamedTuple):
     """The physical type's number."""
     codec: int
     """The compression's number."""
+    encodings: int
+    """The numbers of its pages' encodings, as bits."""
 
 
 class Group(NamedTuple):
@@ -147,4 +152,10 @@ def _chunk(column: object, data_end: int) -> Chunk:
         declared_bytes=max(bits // 8, uncompressed, compressed, 0),
         physical=physical,
         codec=codec,
+        encodings=_bits_in(meta.get(_ENCODINGS)),
     )
+
+
+def _bits_in(numbers: object) -> int:
+    found = numbers if isinstance(numbers, list) else []
+    return sum(1 << each for each in {each for each in found if type(each) is int and 0 <= each < _MOST_BITS})

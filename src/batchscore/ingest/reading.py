@@ -47,8 +47,8 @@ PENDING_BYTES = 128 * 1024 * 1024
 _LARGE = 4 * 1024 * 1024
 _HASHED_AT_ONCE = 16 * 1024 * 1024
 _DICTIONARY = pa.dictionary(pa.int32(), pa.string())
-_NEVER_CODED = frozenset({"DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"})
-"""Encodings of text that pyarrow 26 can not decode into a dictionary; DuckDB and Java write them as parquet version 2."""
+_NEVER_CODED = 1 << 6 | 1 << 7
+"""DELTA_LENGTH_BYTE_ARRAY and DELTA_BYTE_ARRAY: text that pyarrow 26 can not decode into a dictionary."""
 _NORESERVE = 0x4000 if sys.platform == "linux" else 0  # MAP_NORESERVE, which the mmap module does not name yet
 
 
@@ -291,8 +291,8 @@ def _codable(footer: ParsedFooter, groups: Sequence[int], wanted: Collection[str
     """Yield the wanted columns of text that pyarrow can read as dictionaries out of these row groups."""
     for field, leaves in zip(footer.schema, footer.leaves, strict=True):
         if field.name in wanted and is_text(field.type):
-            chunks = (footer.metadata.row_group(group).column(leaves[0]) for group in groups)
-            if all(_NEVER_CODED.isdisjoint(chunk.encodings) for chunk in chunks):
+            chunks = (footer.groups[group].chunks[leaves[0]] for group in groups)
+            if not any(chunk.encodings & _NEVER_CODED for chunk in chunks):
                 yield field.name
 
 

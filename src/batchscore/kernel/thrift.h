@@ -7,13 +7,14 @@
 
 #define DEEPEST 8 /* structs and lists in each other, in what is stepped over */
 #define HIGHEST_KEY 32767
+#define MOST_BITS 62
 #define MOST_VALUES ((int64_t)1 << 48) /* their bits are far below 2**63 */
 
 /* Wire types. */
 enum { STOP, YES, NO, BYTE, I16, I32, I64, REAL, BINARY, LIST, SET, RECORD = 12 };
 /* Fields of the footer, a schema element, a row group, a column chunk, its metadata, and a page header. */
 enum { SCHEMA = 2, ROW_GROUPS = 4, CHILDREN = 5, GROUP_COLUMNS = 1, GROUP_ROWS = 3, FILE_PATH = 1, META = 3 };
-enum { TYPE = 1, CODEC = 4, VALUES = 5, UNCOMPRESSED = 6, COMPRESSED = 7, DATA_PAGE = 9, DICTIONARY_PAGE = 11 };
+enum { TYPE = 1, ENCODINGS, CODEC = 4, VALUES = 5, UNCOMPRESSED = 6, COMPRESSED = 7, DATA_PAGE = 9, DICTIONARY_PAGE = 11 };
 enum { KIND = 1, PAGE_UNCOMPRESSED, PAGE_COMPRESSED, CRC, DATA_HEADER, INDEX_HEADER, DICTIONARY_HEADER, DATA_HEADER_2 };
 #define FIELDS 12 /* all of these are below */
 
@@ -23,7 +24,7 @@ struct walk {
 };
 
 struct chunk { /* Chunk of ingest/chunks.py, field by field */
-    int64_t start, stop, values, declared_bytes, physical, codec;
+    int64_t start, stop, values, declared_bytes, physical, codec, encodings;
 };
 
 struct pages { /* kernel/thrift.py reads it field by field */
@@ -121,13 +122,28 @@ static int64_t whole_number(struct walk *walk, int kind) {
     return 0;
 }
 
-/* The numbers of a struct whose keys are bits of `wanted`, each at its key; returns the keys that were there. */
-static uint32_t numbers_of(struct walk *walk, uint32_t wanted, int64_t out[FIELDS]) {
+/* The numbers in a list, as bits. */
+static int64_t bits_in(struct walk *walk, int kind) {
+    int inner = STOP;
+    const uint64_t count = kind == LIST ? list(walk, &inner) : 0;
+    uint64_t bits = 0;
+    if (inner < I16 || inner > I64) give_up(walk);
+    for (uint64_t at = 0; at < count && !walk->bad; at++) {
+        const int64_t each = signed_number(walk);
+        if (each < 0 || each >= MOST_BITS) give_up(walk);
+        else bits |= (uint64_t)1 << each;
+    }
+    return (int64_t)bits;
+}
+
+/* The numbers of a struct whose keys are bits of `wanted`, each at its key, and those in a list at the key `bits`;
+   returns the keys that were there. */
+static uint32_t numbers_of(struct walk *walk, uint32_t wanted, int64_t bits, int64_t out[FIELDS]) {
     uint32_t seen = 0;
     int64_t key = 0;
     for (int kind; (kind = field(walk, &key));) {
         if (key < FIELDS && wanted >> key & 1) {
-            out[key] = whole_number(walk, kind);
+            out[key] = key == bits ? bits_in(walk, kind) : whole_number(walk, kind);
             seen |= 1u << key;
         } else {
             skip(walk, kind, DEEPEST);
@@ -150,7 +166,7 @@ static int64_t bits_of(int64_t physical) {
 static void read_meta(struct walk *walk, int64_t data_end, struct chunk *out) {
     const uint32_t needed = 1u << TYPE | 1u << CODEC | 1u << VALUES | 1u << UNCOMPRESSED | 1u << COMPRESSED | 1u << DATA_PAGE;
     int64_t of[FIELDS] = {0};
-    if ((numbers_of(walk, needed | 1u << DICTIONARY_PAGE, of) & needed) != needed) give_up(walk);
+    if ((numbers_of(walk, needed | 1u << ENCODINGS | 1u << DICTIONARY_PAGE, ENCODINGS, of) & needed) != needed) give_up(walk);
     const int64_t dictionary = of[DICTIONARY_PAGE], length = of[COMPRESSED], values = of[VALUES];
     const int64_t start = dictionary && dictionary < of[DATA_PAGE] ? dictionary : of[DATA_PAGE];
     if (values < 0 || values > MOST_VALUES) give_up(walk);
@@ -162,6 +178,7 @@ static void read_meta(struct walk *walk, int64_t data_end, struct chunk *out) {
     out->declared_bytes = larger(larger(values * bits_of(of[TYPE]) / 8, of[UNCOMPRESSED]), length);
     out->physical = of[TYPE];
     out->codec = of[CODEC];
+    out->encodings = of[ENCODINGS];
 }
 
 static void read_chunk(struct walk *walk, int64_t data_end, struct chunk *out) {
@@ -203,7 +220,7 @@ static int64_t count_leaves(struct walk *walk, int kind, int64_t most_columns) {
     if (count > (uint64_t)most_columns) give_up(walk);
     for (uint64_t at = 0; at < count && !walk->bad; at++) {
         int64_t of[FIELDS] = {0};
-        numbers_of(walk, 1u << CHILDREN, of);
+        numbers_of(walk, 1u << CHILDREN, 0, of);
         leaves += !of[CHILDREN];
     }
     return leaves;
@@ -251,7 +268,7 @@ static uint32_t read_page_header(struct walk *walk, int64_t of[FIELDS]) {
             seen |= 1u << key;
         } else if (kind == RECORD && (key == DATA_HEADER || key == DICTIONARY_HEADER || key == DATA_HEADER_2)) {
             int64_t inner[FIELDS] = {0};
-            if (!numbers_of(walk, 1u << 1, inner)) give_up(walk);
+            if (!numbers_of(walk, 1u << 1, 0, inner)) give_up(walk);
             of[key] = inner[1];
             seen |= 1u << key;
         } else {

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from batchscore.kernel.library import Pages, library
 
-_NUMBERS = 6
+_NUMBERS = 7
 _SHORTEST = 15
 """Bytes of the shortest column chunk in a footer: seven fields, two ends."""
 
@@ -26,7 +26,7 @@ def footer_numbers(
         most_chunks: The most column chunks.
 
     Returns:
-        For each row group its rows and its chunks: of each the six numbers of `struct chunk` in thrift.h.
+        For each row group its rows and its chunks: of each the seven numbers of `struct chunk` in thrift.h.
     """
     compiled = library()
     if compiled is None:
