@@ -8,6 +8,7 @@ import pytest
 from storing import DATE, make_plan, publication, run, score, snapshot
 
 from batchscore.store import Store, holder, layout, open_store
+from batchscore.store.root import Entry, Root
 
 WEEKS = 30 * 86_400
 
@@ -92,6 +93,42 @@ def test_date_of_a_live_run_is_left_alone(store: Store):
         garbage = store.garbage(now=time.time() + 86_400 * 8, days=8.5)
 
     assert garbage == ()
+
+
+def test_date_of_a_live_run_is_left_alone_whatever_the_age(store: Store):
+    """A lease that still beats keeps its date from garbage collection, also when nothing is too young for it."""
+    with store.lease(DATE, holder("live")):
+        garbage = store.garbage(now=time.time() + 10, days=0)
+
+    assert garbage == ()
+
+
+def test_probe_of_a_live_run_is_left_alone(store: Store, tmp_path: Path):
+    """What a run tries before it has a lease is not taken from under it; once it is silent it is garbage."""
+    probe = tmp_path / layout.STAGING / ".tmp-probe-0123"
+    probe.touch()
+    young = {item.key for item in store.garbage(now=time.time() + 10, days=0)}
+    old = {item.key for item in store.garbage(now=time.time() + 60, days=0)}
+
+    assert f"{layout.STAGING}/{probe.name}" not in young
+    assert f"{layout.STAGING}/{probe.name}" in old
+
+
+def test_date_that_a_run_begins_meanwhile_is_no_garbage(store: Store, monkeypatch: pytest.MonkeyPatch):
+    """A run that begins a new date while garbage is looked for stops nothing, and its work is none."""
+    key = layout.work("2013-02-09", "a" * 64)
+    list_files = type(store.root).list
+
+    def list_and_begin(root: Root, prefix: str) -> tuple[Entry, ...]:
+        if prefix == layout.commits(DATE):
+            Path(root.url, key).mkdir(parents=True, exist_ok=True)
+            Path(root.url, key, "part-00000.ids").touch()
+        return list_files(root, prefix)
+
+    monkeypatch.setattr(type(store.root), "list", list_and_begin)
+    garbage = store.garbage(now=time.time() + WEEKS)
+
+    assert key not in {item.key for item in garbage}
 
 
 def test_run_that_was_committed_meanwhile_survives(store: Store):

@@ -85,7 +85,10 @@ def discard(given: Given, date: Date, reason: RequiredReason, by: By = None) -> 
 @command()
 def gc(
     given: Given,
-    days: Annotated[float, typer.Option("--days", min=0, help="Leave alone what was touched within so many days.")] = 7,
+    days: Annotated[
+        float,
+        typer.Option("--days", min=0, help="Leave alone what was touched within so many days, and what live runs use."),
+    ] = 7,
     delete: Annotated[bool, typer.Option("--delete", help="Remove it; by default it is only listed.")] = False,
 ) -> Answer:
     """List, or remove, what no commit and no held run needs."""

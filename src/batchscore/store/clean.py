@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from batchscore.store import layout
 from batchscore.store.commits import Commit, commits
 from batchscore.store.held import held_runs
+from batchscore.store.lease import SILENCE
 from batchscore.store.publish import roll_forward
 from batchscore.store.root import Entry, Root
 
@@ -46,19 +47,23 @@ def find_garbage(root: Root, *, now: float, days: float, models: Collection[str]
     Args:
         root: The output root.
         now: The time, in seconds since the epoch.
-        days: How long something that may belong to another run must have been left alone.
+        days: How long something that may belong to another run must have been left alone; whatever it
+            says, dates whose lease still beats are left alone, and what is of no date is for as long as a lease is.
         models: The sha256 of the models that are still configured; what was compiled from others, and can be compiled
             again, is not needed. None: nothing compiled is garbage.
     """
     before = now - days * DAY
+    quiet = min(before, now - SILENCE)
+    busy = {_date_in(entry.key) for entry in root.list(layout.LEASES) if entry.modified >= quiet}
     known = {date: commits(root, date) for date in _dates(root)}
-    busy = {_date_in(entry.key) for entry in root.list(layout.LEASES) if entry.modified >= before}
     found = [*_work(root, known), *_runs(root, known), *_staging(root), *_leftovers(root), *_projecting(root)]
     found += _compiled(root, models)
     return tuple(
         Garbage(key=key, why=why, bytes=sum(entry.size for entry in entries), folder=folder)
         for key, why, entries, folder in sorted(found, key=lambda item: item[0])
-        if entries and all(entry.modified < before for entry in entries) and _date_in(key) not in busy
+        if entries
+        and all(entry.modified < (before if _date_in(key) else quiet) for entry in entries)
+        and _date_in(key) not in busy
     )
 
 
@@ -104,8 +109,8 @@ def _dates(root: Root) -> list[str]:
 
 
 def _work(root: Root, known: dict[str, tuple[Commit, ...]]) -> Iterator[_Found]:
-    for date in filter(layout.is_date, root.folders(layout.WORK)):
-        complete = {commit.plan_id for commit in known[date]} | {run.commit.plan_id for run in held_runs(root, date)}
+    for date, published in known.items():  # of these alone: a run may have begun a date meanwhile
+        complete = {commit.plan_id for commit in published} | {run.commit.plan_id for run in held_runs(root, date)}
         for plan_id in root.folders(f"{layout.WORK}/{date}"):
             key = layout.work(date, plan_id)
             why = "its run is complete" if plan_id in complete else "nobody came back to finish it"
