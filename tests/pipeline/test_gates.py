@@ -79,15 +79,18 @@ def test_a_gate_warns_holds_or_fails(world, gate, mode):
 
 
 def test_a_held_run_can_be_looked_at(world):
-    """`show` of a date that is only held has the verdicts with their numbers; nobody can take it for a published one."""
+    """`show` of a date that is only held has the verdicts, and is not taken for a published one; `plan` says it waits."""
     volume(world, "hold")
     held = world.run()
+    planned = world("plan", *WITH, "--date", DAY, "--json").document["state"]
     shown = world("show", *WITH, "--date", DAY)
     told = world("show", *WITH, "--date", DAY, "--json").document
     world("discard", *WITH, "--date", DAY, "--reason", "half of it")
     dropped = world("show", *WITH, "--date", DAY)
 
     assert (held.code, shown.code, dropped.code) == (15, 0, 2)
+    assert planned["action"] == "refuse"
+    assert planned["text"].startswith("held run 1 of the same plan waits, volume: 300 rows")
     assert shown.out.splitlines()[0] == f"small (dev), {DAY}, held run 1: NOT PUBLISHED"
     assert "volume: hold    300 rows" in shown.out
     assert "baseline_runs 0, rows 300" in shown.out

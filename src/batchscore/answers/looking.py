@@ -159,20 +159,26 @@ def _plan_document(checked: Checked) -> dict[str, Any]:
 def _state(store: Store, checked: Checked) -> dict[str, Any]:
     """Say what a run would do at the target, without raising."""
     day = checked.plan.date
-    head = store.head(day)
-    finished = len(store.work(checked.plan).finished())
+    head, waiting = store.head(day), store.waiting(checked.plan)
+    if head and (head.input_id == checked.plan.input_id or store.is_extended(head, checked.plan)):
+        return {
+            "action": "none",
+            "text": f"published already from the same inputs, as revision {head.number}: nothing to do",
+        }
+    if waiting:
+        remedy = "`batchscore release` publishes it, `batchscore discard` drops it"
+        return {
+            "action": "refuse",
+            "text": f"held run {waiting.number} of the same plan waits, {waiting.why}; {remedy}",
+        }
     if head is None:
+        finished = len(store.work(checked.plan).finished())
         resumed = (
             f", of which {text.counted(finished, 'partition')} {'is' if finished == 1 else 'are'} finished already"
             if finished
             else ""
         )
         return {"action": "publish", "text": f"nothing exists at the target: revision 1 to publish{resumed}"}
-    if head.input_id == checked.plan.input_id or store.is_extended(head, checked.plan):
-        return {
-            "action": "none",
-            "text": f"published already from the same inputs, as revision {head.number}: nothing to do",
-        }
     before = store.published(day).document("manifest.json")["plan"]
     found = [str(difference) for difference in differences(before, checked.plan.record())]
     return {

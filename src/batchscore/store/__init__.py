@@ -217,6 +217,10 @@ class Store:
         """Whether a commit is what the plan would publish, and rows set aside besides: `settle.is_extended`."""
         return settle.is_extended(self.root, commit, plan)
 
+    def waiting(self, plan: Plan) -> HeldRun | None:
+        """Return the held run of the same plan that waits, if any: `settle.waiting`."""
+        return settle.waiting(self.root, plan)
+
     def lease(self, date: str, me: Holder) -> AbstractContextManager[None]:
         """Hold a date while a block runs: `lease.leased`."""
         return lease.leased(self.root, date, me)
