@@ -31,7 +31,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import ElasticNet, Lasso, LinearRegression, LogisticRegression, Ridge, SGDClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neural_network import MLPClassifier, MLPRegressor
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, OrdinalEncoder, StandardScaler
 from test_native import preparations, strange
 
@@ -281,7 +281,7 @@ def test_every_damaged_byte_is_found() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "why"),
     [
-        ("compiler", 0, "was made by another version of the compiler: 1, not 0"),
+        ("compiler", 0, "was made by another version of the compiler: 2, not 0"),
         ("artifact_sha256", "0" * 64, "was made of another artifact"),
         ("schema_digest", "0" * 64, "was made for another feature schema"),
         ("output", "class", "was made for another output"),
@@ -381,3 +381,50 @@ def test_plain_data_keeps_order_and_refuses_the_rest() -> None:
         plain.pack({"x": object()})
     with pytest.raises(TypeError, match="no plain data"):
         plain.pack({"x": np.array(["a"])})
+
+
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        OneHotEncoder(sparse_output=False, handle_unknown="ignore"),
+        OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1),
+    ],
+)
+@pytest.mark.parametrize(("missing", "feature"), [("B6", "carrier"), (3, "count")])
+def test_a_value_that_an_imputer_takes_for_missing_keeps_every_bit(encoder: Any, missing: Any, feature: str) -> None:
+    """A value that the encoder never saw, since an imputer before it fills it in, is filled in when compiled too."""
+    filled = make_pipeline(SimpleImputer(missing_values=missing, strategy="most_frequent"), encoder)
+    rows = mixed(800).set_column(5, "carrier", mixed(800)["carrier"].fill_null("AA"))
+    schema = FeatureSchema(
+        name="filled",
+        version="1",
+        features=tuple(each.model_copy(update={"nullable": False}) for each in mixed_schema().features[2:]),
+    )
+    rows = rows.select(list(schema.names))
+    prepare = ColumnTransformer([("n", StandardScaler(), ["count"]), ("c", filled, [feature])])
+    given = frame(rows, schema.features)
+    pipeline = make_pipeline(prepare, LogisticRegression()).fit(given, given["origin"] == "JFK")
+    original, made = compiled(pipeline, schema)
+
+    assert same_scores(original, made, rows)
+
+
+def test_a_pipeline_that_begins_with_nothing_compiles() -> None:
+    """A first step 'passthrough', which has no number of features, is no reason to fail or to fall back."""
+    rows = numbers(800)
+    pipeline = Pipeline([("first", "passthrough"), ("last", LogisticRegression())])
+    original, made = compiled(pipeline.fit(frame(rows, number_schema().features), target(rows)), number_schema())
+
+    assert same_scores(original, made, rows)
+
+
+def test_a_wrapper_without_a_number_of_features_is_left_to_itself() -> None:
+    """A model that does not say how many columns it takes is loaded and scores by its own code."""
+    rows = numbers(800)
+    pipeline = Pipeline([("first", "passthrough"), ("last", LogisticRegression())])
+    calibrated = CalibratedClassifierCV(pipeline, cv=2).fit(frame(rows, number_schema().features), target(rows))
+    original, made = loaded(calibrated, number_schema())
+
+    assert "can not be read off" in original.facts["engine"]
+    with pytest.raises(NotCompilable, match="can not be read off"):
+        compile_model(original, made)

@@ -39,6 +39,7 @@ from batchscore.kernel.columns import Step
 from batchscore.model import steps
 from batchscore.model.estimator import EstimatorModel, as_model
 from batchscore.model.native import PreparedModel, natively
+from batchscore.schema import Feature, FeatureSchema
 
 SCHEMA = mixed_schema()
 NUMBERS = ("amount", "delay", "count", "ratio", "vip")
@@ -194,6 +195,78 @@ def test_what_is_not_known_is_left_to_the_pipeline(steps: list[Any], why: str) -
 
     assert isinstance(made, EstimatorModel)
     assert why in made.facts["preparation"]
+
+
+@pytest.mark.parametrize(
+    "binned",
+    [
+        make_pipeline(RobustScaler(), KBinsDiscretizer(7, encode="ordinal", quantile_method="averaged_inverted_cdf")),
+        MinMaxScaler(clip=True),
+        FeatureUnion([("two", MinMaxScaler(clip=True))], transformer_weights={"two": 0.3}),
+        make_pipeline(FunctionTransformer(), MaxAbsScaler(), FunctionTransformer()),
+    ],
+    ids=["bins", "bounds", "weights", "largest"],
+)
+def test_what_is_computed_in_float32_is_left_to_the_pipeline(binned: Any) -> None:
+    """Steps over float32 alone round as float32 does: a bin or a bound may hide that on samples, and not on rows."""
+    schema = FeatureSchema(
+        name="narrow", version="1", features=(Feature(name="a", dtype="float64"), Feature(name="r", dtype="float32"))
+    )
+    chance = np.random.default_rng(0)
+    far = (1e6 + chance.integers(0, 200, 2000) * 1e4 / 3).astype(np.float32)
+    rows = pa.table({"a": chance.normal(size=2000), "r": far})
+    fitted = make_pipeline(columns((StandardScaler(), ("a",)), (binned, ("r",))), LogisticRegression())
+    given = frame(rows, schema.features)
+    model = as_model(fitted.fit(given, given["r"] + chance.normal(size=2000) * 1e5 > 1.3e6), options_of(b""), schema)
+    made = natively(model)
+
+    assert "float32" in made.facts["preparation"]
+    assert infer.score(made, rows, BLOCK).tobytes() == infer.score(model, rows, BLOCK).tobytes()
+
+
+def test_bins_that_round_first_are_left_to_the_pipeline() -> None:
+    """KBinsDiscretizer that is told to give float32 rounds what it is given, which moves values over an edge."""
+    bins = KBinsDiscretizer(3, encode="ordinal", quantile_method="averaged_inverted_cdf", dtype=np.float32)
+    made = natively(whole([columns((bins, ("count",)), (SimpleImputer(), ("amount",))), LogisticRegression()]))
+
+    assert "rounds" in made.facts["preparation"]
+
+
+def test_weights_of_a_column_transformer_keep_every_bit() -> None:
+    """The weights of a ColumnTransformer are done natively as those of a FeatureUnion are."""
+    weighted = columns((SimpleImputer(), NUMBERS), (OrdinalEncoder(), ("origin",)), transformer_weights={"part-0": 0.3})
+    model = whole([weighted, LogisticRegression(max_iter=5)])
+    made = natively(model)
+    rows = mixed(300, 3)
+
+    assert isinstance(made, PreparedModel), made.facts["preparation"]
+    assert infer.score(made, rows, BLOCK).tobytes() == infer.score(model, rows, BLOCK).tobytes()
+
+
+@pytest.mark.parametrize("verbose", [True, False])
+def test_columns_by_names_of_earlier_steps_are_left_to_the_pipeline(verbose: bool) -> None:
+    """A second ColumnTransformer that chooses by the names that the first one gave is loaded and scores."""
+    first = columns((SimpleImputer(), ("amount", "delay")), verbose_feature_names_out=verbose)
+    name = "part-0__delay" if verbose else "delay"
+    model = whole(
+        [first.set_output(transform="pandas"), columns((StandardScaler(), (name,))), LogisticRegression(max_iter=5)]
+    )
+    made = natively(model)
+    rows = mixed(300, 3)
+
+    assert "gives a frame" in made.facts["preparation"]
+    assert infer.score(made, rows, BLOCK).tobytes() == infer.score(model, rows, BLOCK).tobytes()
+
+
+def test_a_step_of_ones_own_after_known_ones_is_left_to_the_pipeline() -> None:
+    """Somebody's transformer that keeps no number of features, as scikit-learn's do, is scored by its own code."""
+    model = whole([columns((SimpleImputer(), NUMBERS)), Own(), LogisticRegression(max_iter=5)])
+    made = natively(model)
+    rows = mixed(300, 3)
+
+    assert isinstance(made, PreparedModel)
+    assert "can not be read off" in made.facts["engine"]
+    assert infer.score(made, rows, BLOCK).tobytes() == infer.score(model, rows, BLOCK).tobytes()
 
 
 def test_a_refusal_stays_a_refusal() -> None:

@@ -18,10 +18,10 @@ import pyarrow as pa
 
 from batchscore.model.calls import refusing
 from batchscore.model.final.engine import engined
-from batchscore.model.final.unknown import UnknownStepError, kind_of
+from batchscore.model.final.unknown import UnknownStepError, is_nothing, kind_of, reading
 from batchscore.model.preparation import Column, Preparation
 from batchscore.model.proof import samples
-from batchscore.model.steps import is_nothing, through, transformed
+from batchscore.model.steps import changes_nothing, frame_columns, through, transformed
 
 if TYPE_CHECKING:
     from batchscore.model.estimator import EstimatorModel
@@ -97,16 +97,19 @@ def _prepared(model: EstimatorModel) -> PreparedModel:
     pipeline = model.estimator
     if kind_of(pipeline) != "Pipeline":
         raise UnknownStepError(f"{kind_of(pipeline)} is no Pipeline")
-    columns = [Column(feature) for feature in model.schema.features]
-    known = 0
+    features = model.schema.features
+    as_frame = model.takes == "frame"
+    columns = frame_columns(features, named=model.named) if as_frame else [Column(feature) for feature in features]
+    known, named = 0, model.named
     for _, step in pipeline.steps[:-1]:
         try:
-            columns = through(step, columns, named=model.named and known == 0)
+            with reading(step):
+                columns = through(step, columns, named=named)
         except UnknownStepError:
             if known == 0:
                 raise
             break
-        known += 1
+        known, named = known + 1, named and changes_nothing(step)
     if known == 0:
         raise UnknownStepError("the Pipeline has no step before its estimator")
     steps = [step for _, step in pipeline.steps[:known] if not is_nothing(step)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from batchscore.schema import Feature
 
+DOUBLE: np.dtype[Any] = np.dtype(np.float64)
+"""The type of what is prepared."""
 _KEPT_VALUES = 50_000
 """The most distinct values per feature whose answers are kept."""
 
@@ -125,10 +127,12 @@ class Column:
     """What turns the feature's values into numbers; None for a number as it is."""
     place: tuple[int, int] = (0, 0)
     """Of a coded column: the feature's place among the transformers' features, and the column's among its own."""
+    held: np.dtype[Any] = DOUBLE
+    """The type in which the fitted steps hold it; some of them compute in float32 where all their columns are such."""
 
     def then(self, *steps: Step) -> Column:
         """Return the column with more arithmetic."""
-        return Column(self.feature, (*self.steps, *steps), self.coded, self.place)
+        return replace(self, steps=(*self.steps, *steps))
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,16 @@ What is read off still has to be proven: `native` does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import numbers
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from batchscore.kernel.columns import Step
-from batchscore.model.final.unknown import UnknownStepError, kind_of
-from batchscore.model.preparation import Coded, Column
+from batchscore.model.final.unknown import UnknownStepError, is_nothing, kind_of
+from batchscore.model.preparation import DOUBLE, Coded, Column
 from batchscore.schema import Feature
 
 if TYPE_CHECKING:
@@ -27,9 +29,23 @@ def transformed(steps: Sequence[Any], block: Any) -> Any:
     return block
 
 
-def is_nothing(step: Any) -> bool:
-    """Whether a step leaves everything as it is."""
-    return step is None or (isinstance(step, str) and step == "passthrough")
+def changes_nothing(step: Any) -> bool:
+    """Whether a step hands on what it is given, a frame with its names too."""
+    return is_nothing(step) or (kind_of(step) == "FunctionTransformer" and step.func is None and not step.validate)
+
+
+def frame_columns(features: Sequence[Feature], *, named: bool) -> list[Column]:
+    """Return the features as a frame holds them, or without names as the one array that is made of it does."""
+    held = [_held_in_frame(feature) for feature in features]
+    held = held if named else [np.result_type(*held)] * len(held)
+    return [Column(feature, held=each) for feature, each in zip(features, held, strict=True)]
+
+
+def _held_in_frame(feature: Feature) -> np.dtype[Any]:
+    """Return the type of a column of numbers; float64 for all that becomes that where it is computed with."""
+    if feature.dtype == "float32" or ("int" in feature.dtype and not feature.nullable):
+        return np.dtype(feature.dtype)
+    return DOUBLE
 
 
 def through(step: Any, columns: list[Column], *, named: bool) -> list[Column]:
@@ -41,15 +57,17 @@ def through(step: Any, columns: list[Column], *, named: bool) -> list[Column]:
     if is_nothing(step):
         return columns
     kind = kind_of(step)
+    if getattr(step, "_sklearn_output_config", {}).get("transform", "default") not in (None, "default"):
+        raise UnknownStepError(f"{kind} gives a frame")
     if kind == "Pipeline":
         return _through_pipeline([each for _, each in step.steps], columns, named=named)
     if kind in _ENCODERS:
         return _encoded([step], columns, named=named)
     if kind == "ColumnTransformer":
-        return list(_through_columns(step, columns, named=named))
+        return _through_columns(step, columns, named=named)
     if kind == "FeatureUnion":
-        return list(_through_union(step, columns, named=named))
-    if kind == "FunctionTransformer" and step.func is None:
+        return _through_union(step, columns, named=named)
+    if changes_nothing(step):
         return columns
     if kind not in _NUMERIC:
         raise UnknownStepError(f"the step {kind} is not known")
@@ -75,51 +93,82 @@ def _through_pipeline(steps: Sequence[Any], columns: list[Column], *, named: boo
         columns, steps = _encoded(steps[: first + 1], columns, named=named), steps[first + 1 :]
         named = False
     for step in steps:
-        columns, named = through(step, columns, named=named), False
+        columns, named = through(step, columns, named=named), named and changes_nothing(step)
     return columns
 
 
-def _through_columns(step: Any, columns: list[Column], *, named: bool) -> Iterator[Column]:
+def _through_columns(step: Any, columns: list[Column], *, named: bool) -> list[Column]:
     if getattr(step, "sparse_output_", False):
         raise UnknownStepError("the ColumnTransformer gives a sparse matrix")
-    names = [column.feature.name for column in columns]
-    for _, inner, chosen in step.transformers_:
+    names = [column.feature.name for column in columns] if named else []
+    parts = (
+        (name, inner, [columns[at] for at in _places(chosen, names, len(columns))])
+        for name, inner, chosen in step.transformers_
+    )
+    return _side_by_side(parts, step.transformer_weights, named=named)
+
+
+def _side_by_side(
+    parts: Iterable[tuple[str, Any, list[Column]]], weights: Mapping[str, float] | None, *, named: bool
+) -> list[Column]:
+    """Return what named steps make of their columns, one after the other, as the one matrix that holds them all."""
+    found: list[Column] = []
+    for name, inner, columns in parts:
         if isinstance(inner, str) and inner == "drop":
             continue
-        yield from through(inner, [columns[at] for at in _places(chosen, names)], named=named)
+        made = through(inner, columns, named=named)
+        found += made if not weights or name not in weights else _weighted(made, float(weights[name]))
+    held = _held_together(found)
+    return [replace(column, held=held) for column in found]
 
 
-def _places(chosen: Any, names: Sequence[str]) -> list[int]:
+def _weighted(columns: Sequence[Column], weight: float) -> Iterator[Column]:
+    _refuse_narrow(columns)
+    for column in columns:
+        yield replace(column.then(Step("multiply", weight)), held=DOUBLE)
+
+
+def _held_together(columns: Sequence[Column]) -> np.dtype[Any]:
+    """Return the type of the one matrix that columns are put into."""
+    return np.result_type(*(column.held for column in columns)) if columns else DOUBLE
+
+
+def _refuse_narrow(columns: Sequence[Column]) -> None:
+    """Refuse arithmetic that the fitted steps do in float32; it rounds otherwise, which no sample is sure to show."""
+    if _held_together(columns) in _NARROW:
+        raise UnknownStepError("the steps compute in float32")
+
+
+def _places(chosen: Any, names: Sequence[str], count: int) -> list[int]:
     if isinstance(chosen, slice) and all(isinstance(edge, int | None) for edge in (chosen.start, chosen.stop)):
-        return list(range(len(names)))[chosen]
+        return list(range(count))[chosen]
     if isinstance(chosen, str) or not hasattr(chosen, "__iter__"):
         raise UnknownStepError("a transformer takes a column by itself, not a list of columns")
     listed = list(chosen)
     if all(isinstance(each, str) for each in listed):
+        if not set(listed) <= set(names):
+            raise UnknownStepError("a transformer takes columns by names that steps before it gave")
         return [names.index(each) for each in listed]
     if all(isinstance(each, bool | np.bool_) for each in listed):
         return [at for at, each in enumerate(listed) if each]
     return [int(each) for each in listed]
 
 
-def _through_union(step: Any, columns: list[Column], *, named: bool) -> Iterator[Column]:
-    weights = step.transformer_weights or {}
-    for name, inner in step.transformer_list:
-        if isinstance(inner, str) and inner == "drop":
-            continue
-        for column in through(inner, columns, named=named):
-            yield column.then(Step("multiply", float(weights[name]))) if name in weights else column
+def _through_union(step: Any, columns: list[Column], *, named: bool) -> list[Column]:
+    parts = ((name, inner, columns) for name, inner in step.transformer_list)
+    return _side_by_side(parts, step.transformer_weights, named=named)
 
 
 def _impute(step: Any, columns: list[Column]) -> Iterator[Column]:
     if not (isinstance(step.missing_values, float) and np.isnan(step.missing_values)):
         raise UnknownStepError("SimpleImputer fills another value than NaN")
-    finite = Step("refuse-infinite")
+    finite, held = Step("refuse-infinite"), _held_together(columns)
+    columns = [replace(column, held=held) for column in columns]
     for column, value in zip(columns, step.statistics_, strict=True):
         if not isinstance(value, float | int | np.number):
             raise UnknownStepError("SimpleImputer fills in something that is no number")
         if not np.isnan(value) or step.keep_empty_features:
-            yield column.then(finite, Step("fill", float(value)))
+            yield column.then(finite, Step("fill", float(held.type(value) if held in _NARROW else value)))
     if step.add_indicator:
         yield from (columns[at].then(Step("missing")) for at in step.indicator_.features_)
 
@@ -153,14 +202,18 @@ def _scale_by_largest(step: Any, columns: list[Column]) -> Iterator[Column]:
 
 
 def _arithmetic(columns: list[Column], *steps: tuple[Any, Any]) -> Iterator[Column]:
+    _refuse_narrow(columns)
     for at, column in enumerate(columns):
         doing = [Step(kind, float(values[at])) for kind, values in steps if values is not None]
-        yield column.then(Step("refuse-infinite"), *doing)
+        yield replace(column.then(Step("refuse-infinite"), *doing), held=DOUBLE)
 
 
 def _bin(step: Any, columns: list[Column]) -> Iterator[Column]:
+    if step.dtype not in (None, np.float64):
+        raise UnknownStepError("KBinsDiscretizer rounds what it is given")
+    held = _held_together(columns)
     for column, edges, bins in zip(columns, step.bin_edges_, step.n_bins_, strict=True):
-        binned = column.then(
+        binned = replace(column, held=held if held in _NARROW else DOUBLE).then(
             Step("refuse-infinite"), Step("refuse-missing"), Step("bin", edges=tuple(map(float, edges[1:-1])))
         )
         if step.encode == "ordinal":
@@ -179,6 +232,8 @@ _NUMERIC: Mapping[str, Callable[[Any, list[Column]], Iterator[Column]]] = {
 }
 """Steps that are arithmetic on numbers."""
 _NOT_NUMBERS = ("string", "date32", "timestamp[us]")
+_NARROW = (np.dtype(np.float32), np.dtype(np.float16))
+"""Types of floats that the numeric steps keep and compute in."""
 
 
 def _encoded(steps: Sequence[Any], columns: list[Column], *, named: bool) -> list[Column]:
@@ -188,16 +243,32 @@ def _encoded(steps: Sequence[Any], columns: list[Column], *, named: bool) -> lis
         raise UnknownStepError(f"{kind_of(encoder)} comes after other steps")
     if any(len(step.statistics_) != len(columns) or _drops(step) for step in steps[:-1]):
         raise UnknownStepError("SimpleImputer drops a feature")
-    widths, known = _ENCODERS[kind_of(encoder)](encoder)
+    widths, learnt = _ENCODERS[kind_of(encoder)](encoder)
+    filled = [step.missing_values for step in steps[:-1]]
+    known = [
+        [*values, *(value for value in filled if _may_hold(column.feature, value))]
+        for column, values in zip(columns, learnt, strict=True)
+    ]
 
     def encode(rows: pd.DataFrame) -> np.ndarray:
         answers = transformed(steps, rows if named else rows.to_numpy())
         return np.asarray(answers.toarray() if hasattr(answers, "toarray") else answers)
 
     coded = Coded([column.feature for column in columns], known, widths, encode)
+    held = np.dtype(getattr(encoder, "dtype", DOUBLE))
     return [
-        Column(column.feature, (), coded, (at, own)) for at, column in enumerate(columns) for own in range(widths[at])
+        Column(column.feature, (), coded, (at, own), held)
+        for at, column in enumerate(columns)
+        for own in range(widths[at])
     ]
+
+
+def _may_hold(feature: Feature, value: Any) -> bool:
+    """Whether a feature may have what an imputer takes for missing, as a value that the encoder after it never saw."""
+    if feature.dtype == "string":
+        return isinstance(value, str)
+    is_number = isinstance(value, numbers.Real) and value == value  # noqa: PLR0124 - NaN is not
+    return is_number and feature.dtype not in _NOT_NUMBERS
 
 
 def _drops(imputer: Any) -> bool:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from batchscore.model.options import ClassLabel, ModelOptions, Output
     from batchscore.schema import FeatureSchema
 
-COMPILER = 1
+COMPILER = 2
 """The version of what compiles and of what runs it; a file of another version is not used."""
 SUFFIX = ".compiled"
 """How the names of compiled models end."""

@@ -11,7 +11,7 @@ import importlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from batchscore.model.final.unknown import UnknownStepError, kind_of
+from batchscore.model.final.unknown import UnknownStepError, kind_of, reading
 
 if TYPE_CHECKING:
     import numpy as np
@@ -89,7 +89,8 @@ def read_final(estimator: Any, output: Answer, classes: Sequence[Any], positive:
     kind = kind_of(estimator)
     if kind not in READERS:
         raise UnknownStepError(f"{kind} is not known")
-    final: Final = importlib.import_module(READERS[kind]).read(estimator, output, classes, positive)
+    with reading(estimator):
+        final: Final = importlib.import_module(READERS[kind]).read(estimator, output, classes, positive)
     return final
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from batchscore.kernel.columns import Step
 from batchscore.model.final import Final, read_final
 from batchscore.model.final import from_plain as final_from
-from batchscore.model.final.unknown import UnknownStepError
+from batchscore.model.final.unknown import UnknownStepError, width_of
 
 if TYPE_CHECKING:
     from batchscore.model.final import Answer
@@ -61,7 +61,7 @@ def read(estimator: Any, output: Answer, classes: Sequence[Any], positive: int |
     from batchscore.model.steps import matrix_columns
 
     steps = [step for _, step in estimator.steps]
-    columns = matrix_columns(steps[:-1], int(estimator.n_features_in_))
+    columns = matrix_columns(steps[:-1], width_of(estimator))
     if any(column.coded is not None for column in columns):
         raise UnknownStepError("a Pipeline inside an estimator looks at categories")
     places = tuple((int(column.feature.name), column.steps) for column in columns)

@@ -13,7 +13,7 @@ from batchscore.errors import ModelError
 from batchscore.kernel import compiled
 from batchscore.model.final import Final, read_final
 from batchscore.model.final.telling import matrices
-from batchscore.model.final.unknown import UnknownStepError, kind_of
+from batchscore.model.final.unknown import UnknownStepError, kind_of, reading, width_of
 
 if TYPE_CHECKING:
     from batchscore.model.estimator import EstimatorModel
@@ -55,7 +55,9 @@ def proven(model: EstimatorModel, order: Literal["C", "F"], *, slow: bool = Fals
 def differing(model: EstimatorModel, final: Final, order: Literal["C", "F"]) -> str:
     """Return where the estimator and what was read of it differ in a bit, or in what they refuse; empty for nowhere."""
     agreed = 0
-    for name, matrix in _matrices(final, int(model.estimator.n_features_in_)):
+    with reading(model.estimator):
+        width = width_of(model.estimator)
+    for name, matrix in _matrices(final, width):
         given = np.asarray(matrix, dtype=np.float64, order=order)
         expected, found = _outcome(replace(model, final=None), given), _outcome(replace(model, final=final), given)
         if (expected is None) != (found is None):
