@@ -56,7 +56,7 @@ def beside_artifact(path: str, made: Mapping[str, Any]) -> str:
     Examples:
         >>> made = {"artifact_sha256": "0a" * 32, "compiler": 1, "output": "value"}
         >>> beside_artifact("s3://models/flights_v1.joblib", made)
-        's3://models/flights_v1-0a0a0a0a0a0a-c1-99ff3da3.compiled'
+        's3://models/flights_v1-0a0a0a0a0a0a-c1-5ffd7d00.compiled'
     """
     folder, _, file = path.rpartition("/")
     name = f"{beside_name(PurePosixPath(file).stem, made)}{SUFFIX}"
