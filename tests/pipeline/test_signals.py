@@ -4,6 +4,8 @@ import os
 import random
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -323,3 +325,23 @@ def test_the_deadline_ends_the_scoring(fast_path: Path):
     assert kept > 0
     assert run(project).status == 0
     assert metadata(project)["reused_partitions"] >= kept
+
+
+EARLY = """
+import os, signal, sys
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == "batchscore.cli":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupting())
+from batchscore.__main__ import main
+main()
+"""
+
+
+def test_an_interruption_before_the_command_line_is_there_says_nothing():
+    """Ctrl-C while the command line is still imported ends the process, without a traceback."""
+    ended = subprocess.run([sys.executable, "-c", EARLY], capture_output=True, text=True, timeout=60, check=False)
+
+    assert ended.returncode == -signal.SIGINT
+    assert ended.stdout + ended.stderr == ""
