@@ -186,13 +186,13 @@ class PartitionsFailed(BatchscoreError):
 
 
 class Interrupted(Signalled):
-    """The run was interrupted (SIGINT)."""
+    """The run was interrupted (SIGINT); it can be resumed."""
 
     exit_code, family = 130, "INTERRUPTED"
 
 
 class Terminated(Signalled):
-    """The run was terminated (SIGTERM)."""
+    """The run was terminated (SIGTERM); it can be resumed."""
 
     exit_code, family = 143, "TERMINATED"
 
@@ -376,9 +376,10 @@ EXIT_CODES: tuple[ExitCode, ...] = (
 )
 
 
-def error_classes() -> tuple[type[BatchscoreError], ...]:
-    """Return every error class of batchscore, in the order of the exit codes."""
-    return tuple(sorted(BatchscoreError.__subclasses__(), key=lambda cls: cls.exit_code))
+def error_classes() -> tuple[type[Reported], ...]:
+    """Return every class that has an exit code of its own, errors and signals, in the order of the codes."""
+    classes: list[type[Reported]] = [*BatchscoreError.__subclasses__(), *Signalled.__subclasses__()]
+    return tuple(sorted(classes, key=lambda cls: cls.exit_code))
 
 
 def exit_code(code: int) -> ExitCode:

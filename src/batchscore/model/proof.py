@@ -73,8 +73,9 @@ def _numbers(feature: Feature, pool: list[Any], sample: str, chance: np.random.G
             values[0], values[1] = np.inf, -np.inf
         if sample == "nulls" and not feature.finite:
             values[:20] = np.nan
-        with np.errstate(over="ignore"):
-            return pa.array(values.astype(np.float32 if feature.dtype == "float32" else np.float64))
+        kept = np.finfo(np.float32 if feature.dtype == "float32" else np.float64)
+        # Clipped, but for infinities of their own: one of them has steps refuse the whole sample, which proves nothing.
+        return pa.array(np.where(np.isinf(values), values, np.clip(values, kept.min, kept.max)).astype(kept.dtype))
     kind = np.dtype(feature.dtype)
     edges = np.iinfo(kind)
     lower, upper = (edges.min, edges.max) if sample == "extremes" else (max(edges.min, -10_000), min(edges.max, 10_000))
