@@ -207,17 +207,22 @@ def test_what_is_not_known_is_left_to_the_pipeline(steps: list[Any], why: str) -
     ],
     ids=["bins", "bounds", "weights", "largest"],
 )
-def test_what_is_computed_in_float32_is_left_to_the_pipeline(binned: Any) -> None:
-    """Steps over float32 alone round as float32 does: a bin or a bound may hide that on samples, and not on rows."""
-    schema = FeatureSchema(
-        name="narrow", version="1", features=(Feature(name="a", dtype="float64"), Feature(name="r", dtype="float32"))
-    )
+@pytest.mark.parametrize("beside", [(), ("flag",), ("small",)], ids=["alone", "boolean", "int8"])
+def test_what_is_computed_in_float32_is_left_to_the_pipeline(binned: Any, beside: tuple[str, ...]) -> None:
+    """Steps over float32, and what fits into it, round as float32 does: a bin or a bound may hide that on samples."""
+    types = {"a": "float64", "r": "float32", "flag": "bool", "small": "int8"}
+    features = tuple(Feature(name=name, dtype=dtype) for name, dtype in types.items())
+    schema = FeatureSchema(name="narrow", version="1", features=features)
     chance = np.random.default_rng(0)
     far = (1e6 + chance.integers(0, 200, 2000) * 1e4 / 3).astype(np.float32)
-    rows = pa.table({"a": chance.normal(size=2000), "r": far})
-    fitted = make_pipeline(columns((StandardScaler(), ("a",)), (binned, ("r",))), LogisticRegression())
+    small = chance.integers(0, 100, 2000, dtype=np.int8)
+    rows = pa.table({"a": chance.normal(size=2000), "r": far, "flag": small > 50, "small": small})
+    fitted = make_pipeline(columns((StandardScaler(), ("a",)), (binned, ("r", *beside))), LogisticRegression())
     given = frame(rows, schema.features)
-    model = as_model(fitted.fit(given, given["r"] + chance.normal(size=2000) * 1e5 > 1.3e6), options_of(b""), schema)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a boolean has no seven bins
+        fitted.fit(given, given["r"] + chance.normal(size=2000) * 1e5 > 1.3e6)
+    model = as_model(fitted, options_of(b""), schema)
     made = natively(model)
 
     assert "float32" in made.facts["preparation"]

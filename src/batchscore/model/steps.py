@@ -43,9 +43,8 @@ def frame_columns(features: Sequence[Feature], *, named: bool) -> list[Column]:
 
 def _held_in_frame(feature: Feature) -> np.dtype[Any]:
     """Return the type of a column of numbers; float64 for all that becomes that where it is computed with."""
-    if feature.dtype == "float32" or ("int" in feature.dtype and not feature.nullable):
-        return np.dtype(feature.dtype)
-    return DOUBLE
+    whole = "int" in feature.dtype or feature.dtype == "bool"
+    return np.dtype(feature.dtype) if feature.dtype == "float32" or (whole and not feature.nullable) else DOUBLE
 
 
 def through(step: Any, columns: list[Column], *, named: bool) -> list[Column]:
