@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import date
 from typing import Any
 
 from batchscore import history
 from batchscore.check import Checked
-from batchscore.errors import OutputExists
+from batchscore.errors import OutputExists, StateDamaged
 from batchscore.gate import VolumeOptions
 from batchscore.history import VolumePoint
 from batchscore.ingest import digest_of_ranges
@@ -62,6 +63,15 @@ def previous_snapshot(store: Store, day: date) -> list[dict[str, Any]] | None:
     if not earlier:
         return None
     return snapshot_identity(store.published(earlier[-1]).document(MANIFEST)["plan"])
+
+
+def newest_scheduled(store: Store) -> str | None:
+    """Return the newest date whose metrics the alerts should look at; damaged ones can not be pushed."""
+    for day in reversed(store.dates()):
+        with suppress(StateDamaged):
+            if store.published(day).document(METADATA)["run_type"] == "scheduled":
+                return day
+    return None
 
 
 def snapshot_identity(plan: Mapping[str, Any]) -> list[dict[str, Any]]:

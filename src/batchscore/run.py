@@ -12,7 +12,7 @@ from batchscore.check import Checked, check_date, check_snapshot_unchanged
 from batchscore.compiling import compile_after
 from batchscore.config import RunConfig
 from batchscore.duplicates import check_unique
-from batchscore.errors import BatchscoreError, Reported, StateDamaged, StorageFailed
+from batchscore.errors import BatchscoreError, Reported, StateDamaged, StorageFailed, unforeseen
 from batchscore.execution import Clock, Execution
 from batchscore.gather import Progress, job_of, score_all
 from batchscore.judge import Judgement, judge
@@ -88,10 +88,9 @@ def executed(request: Request, clock: Clock, progress: Progress, publish: Publis
         execution.run_type = ledger.run_type(store, request.day, request.run_type)
     telling = Telling(config, store, execution, day)
     telling.started()
-    with _state_told(store, request):
-        with telling.failures():
-            result = publish(request, store, execution, progress)
-            prune(store, result.commit)  # also when nothing was to do: whoever published may have been killed before
+    with _state_told(store, request), telling.failures():
+        result = publish(request, store, execution, progress)
+        prune(store, result.commit)  # also when nothing was to do: whoever published may have been killed before
         if result.status == "published":
             telling.published(store, result.commit)
         else:
@@ -269,6 +268,10 @@ def _state_told(store: Store, request: Request) -> Iterator[None]:
     except Reported as error:
         error.context.setdefault("state", _state(store, request))
         raise
+    except Exception as error:
+        told = unforeseen(error)
+        told.context["state"] = _state(store, request)
+        raise told from error
 
 
 def _state(store: Store, request: Request) -> str:
@@ -288,11 +291,8 @@ def _other_versions(store: Store, commit: Commit, checked: Checked) -> tuple[str
         return ()
     then = store.published(commit.date, commit.number).document("manifest.json")["plan"]["versions"]
     now = checked.plan.versions
-    changed = [
-        f"{name} {then.get(name)} (now {now.get(name)})"
-        for name in sorted({*then, *now})
-        if then.get(name) != now.get(name)
-    ]
+    names = [name for name in sorted({*then, *now}) if then.get(name) != now.get(name)]
+    changed = [f"{name} {then.get(name)} (now {now.get(name)})" for name in names]
     return (
         f"published by other versions: {', '.join(changed)}; `batchscore replay` compares, `--republish` scores again",
     )

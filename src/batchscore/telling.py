@@ -9,7 +9,7 @@ from datetime import date
 from functools import partial
 from typing import cast
 
-from batchscore import lineage
+from batchscore import ledger, lineage
 from batchscore.config import RunConfig
 from batchscore.errors import BatchscoreError, Held, Reported, Signalled, exit_code, unforeseen
 from batchscore.execution import Execution
@@ -64,15 +64,24 @@ class Telling:
         """Tell that the date is published by this run."""
         tell(self._config, store, commit)
         run = store.published(commit.date)
-        _log_push(self._pusher.success(run.document("summary_metrics.json"), run.document("metadata.json")))
+        self._numbers(run)
         _log_events(self._events.complete(self._execution.clock(), _facts(run)))
 
     def unchanged(self, store: Store, commit: Commit) -> None:
-        """Tell that the run found its date published, by a run that may have ended before it told others."""
+        """Tell that the run found its date published, by a run that may have ended before it told others.
+
+        So the numbers of what the alerts look at, the newest scheduled date, are told once more.
+        """
         tell(self._config, store, commit)
+        is_watched = self._config.metrics.pushgateway is not None and self._execution.run_type == "scheduled"
+        if is_watched and ledger.newest_scheduled(store) == commit.date:
+            self._numbers(store.published(commit.date))
         ended = self._execution.clock()
         _log_push(self._pusher.unchanged(replace(self._began, ended=ended)))
         _log_events(self._events.complete(ended))
+
+    def _numbers(self, run: Published) -> None:
+        _log_push(self._pusher.success(run.document("summary_metrics.json"), run.document("metadata.json")))
 
 
 def tell(config: RunConfig, store: Store, commit: Commit) -> None:

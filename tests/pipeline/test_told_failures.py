@@ -1,4 +1,4 @@
-"""Every failure is told: one that nobody foresaw, and one from before the output is open."""
+"""Every end is told: one that nobody foresaw, one from before the output is open, and a success whose run was killed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from servers import answers, hostile, pushgateway
-from small_world import CONFIG, DAY, World
+from small_world import CONFIG, DAY, ROWS, SNAPSHOT, World
 
 ROOT = Path(__file__).parents[2]
 BUG = (
@@ -21,6 +21,16 @@ BUG = (
     "from batchscore.cli import main; main()"
 )
 """The command line, with a bug in the check of a date."""
+KILLED = (
+    "import sys; sys.argv = ['batchscore', *sys.argv[1:]]\n"
+    "import os\n"
+    "from batchscore.telling import Telling\n"
+    "Telling.published = lambda *_: os._exit(137)\n"
+    "from batchscore.cli import main; main()"
+)
+"""The command line, killed when the date is published and nobody was told."""
+BROKEN = KILLED.replace("lambda *_: os._exit(137)", "lambda *_: 1 / 0")
+"""The command line, with a bug in what comes after the commit."""
 OK = answers("HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
 
 
@@ -30,11 +40,7 @@ def test_an_error_that_nobody_foresaw_is_told(world: World, require: Callable[[s
         world.configure(metrics__pushgateway=gateway.url, lineage__events=True)
         good = world.run("--run-type=scheduled")
         before = _scheduled(gateway.series())
-        argv = [sys.executable, "-c", BUG, "run", "--config", CONFIG, "--date", DAY, "--run-type=scheduled"]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-        bad = subprocess.run(
-            argv, cwd=world.root, env=environment, capture_output=True, text=True, check=False, timeout=60
-        )
+        bad = _run(world, BUG)
         after = _scheduled(gateway.series())
     (failed,) = world.path(f"outputs/_batchscore/events/{DAY}").glob("*-fail.json")
     message = json.loads(failed.read_bytes())["run"]["facets"]["errorMessage"]["message"]
@@ -62,6 +68,71 @@ def test_an_output_that_can_not_be_opened_is_told(world: World, require: Callabl
     assert ended.code == 23
     assert _success(told) == (0.0, ["storage"])
     assert [event["eventType"] for event in sent] == ["FAIL"]
+
+
+def test_a_success_that_nobody_was_told_of_is_told_by_the_next_run(
+    world: World, require: Callable[[str], str], tmp_path: Path
+):
+    """A run is killed after its commit: its retry finds the date published, and pushes its numbers."""
+    with pushgateway(require("prometheus-pushgateway"), tmp_path) as gateway:
+        world.configure(metrics__pushgateway=gateway.url)
+        killed = _run(world, KILLED)
+        before = _rows(gateway.series())
+        again = world.run("--run-type=scheduled")
+        after = gateway.series()
+
+    assert (killed.returncode, again.code) == (137, 0)
+    assert (before, _rows(after)) == ([], [float(ROWS)])
+    assert _success(_scheduled(after)) == (1.0, [])
+
+
+def test_an_older_date_is_not_told_again(world: World, require: Callable[[str], str], tmp_path: Path):
+    """A scheduled run that finds an older date published leaves the numbers of the newest one in the gateway."""
+    other = "2024-03-02"
+    world.path(SNAPSHOT.replace(DAY.replace("-", "_"), other.replace("-", "_"))).symlink_to(world.path(SNAPSHOT))
+    with pushgateway(require("prometheus-pushgateway"), tmp_path) as gateway:
+        world.configure(metrics__pushgateway=gateway.url)
+        codes = [world.run("--run-type=scheduled", date=day).code for day in (DAY, other)]
+        newest = _dates(gateway.series())
+        again = world.run("--run-type=scheduled")
+        after = _dates(gateway.series())
+
+    assert (codes, again.code) == ([0, 0], 0)
+    assert len(newest) == 1
+    assert after == newest
+
+
+def test_an_error_after_the_commit_is_told(world: World, require: Callable[[str], str], tmp_path: Path):
+    """The date is published and the run ends with 1: that is pushed, and the next run sets it right."""
+    with pushgateway(require("prometheus-pushgateway"), tmp_path) as gateway:
+        world.configure(metrics__pushgateway=gateway.url)
+        broken = _run(world, BROKEN)
+        told = _success(_scheduled(gateway.series()))
+        world.run("--run-type=scheduled")
+        after = gateway.series()
+
+    assert broken.returncode == 1
+    assert f"{DAY} is published by this run" in broken.stderr
+    assert told == (0.0, ["bug"])
+    assert (_success(_scheduled(after)), _rows(after)) == ((1.0, []), [float(ROWS)])
+
+
+def _run(world: World, code: str) -> subprocess.CompletedProcess[str]:
+    """Run the date as scheduled by another command line."""
+    argv = [sys.executable, "-c", code, "run", "--config", CONFIG, "--date", DAY, "--run-type=scheduled"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    return subprocess.run(
+        argv, cwd=world.root, env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def _rows(series: dict[str, float]) -> list[float]:
+    return [value for name, value in series.items() if name.startswith("batchscore_scored_rows{")]
+
+
+def _dates(series: dict[str, float]) -> list[float]:
+    wanted = "batchscore_last_success_snapshot_timestamp_seconds{"
+    return [value for name, value in series.items() if name.startswith(wanted)]
 
 
 def _scheduled(series: dict[str, float]) -> dict[str, float]:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from dataclasses import asdict, replace
 from typing import get_args
 
-from batchscore import metrics, text
+from batchscore import ledger, metrics, text
 from batchscore.answers.asking import create_file, parse_day, parse_run_type
 from batchscore.check import load_schema
 from batchscore.config import RunConfig, load_config
-from batchscore.errors import StateDamaged, StorageFailed, UsageError
+from batchscore.errors import StorageFailed, UsageError
 from batchscore.metrics import Outcome, Pusher, RunType
 from batchscore.reference import check_reference, fold_reference
 from batchscore.run import look_at_output
-from batchscore.store import Store
 from batchscore.telling import pusher_of
 from batchscore.text import Answer, Given
 
@@ -36,20 +34,11 @@ def metrics_push(given: Given, given_date: str) -> Answer:
     summary, metadata = published.document("summary_metrics.json"), published.document("metadata.json")
     pusher = _pusher(config, metadata["run_type"])
     answer = _pushed(pusher.success(summary, metadata), f"the metrics of {given_date}")
-    newest = _newest_scheduled(store) if metadata["run_type"] == "scheduled" else None
+    newest = ledger.newest_scheduled(store) if metadata["run_type"] == "scheduled" else None
     if newest is None or newest <= given_date:
         return answer
     note = f"note: the alerts look at {given_date} now; the newest scheduled date is {newest}: push that one too"
     return replace(answer, text=f"{answer.text}\n{note}", document={**answer.document, "newest": newest})
-
-
-def _newest_scheduled(store: Store) -> str | None:
-    """Return the newest date whose metrics the alerts should look at; damaged ones can not be pushed."""
-    for day in reversed(store.dates()):
-        with contextlib.suppress(StateDamaged):
-            if store.published(day).document("metadata.json")["run_type"] == "scheduled":
-                return day
-    return None
 
 
 def metrics_forget(given: Given, run_type: str) -> Answer:
