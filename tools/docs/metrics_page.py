@@ -17,7 +17,7 @@ The key never holds a date, a run id, a host or a version, because the gateway f
 |---|---|---|
 | T | when an attempt starts | POST, in the background |
 | A | when an attempt ends | POST on failure, and when the date was published already |
-| S | when a run has published | PUT of T, A and S, which sweeps what older versions pushed |
+| S | when a run has published, and when a scheduled one finds the newest scheduled date published: whoever did that may have told nobody | PUT of T, A and S, which sweeps what older versions pushed |
 
 A failure therefore leaves the numbers of the last success as they are.
 `push_time_seconds` is set by every push: it is not the time of the last success.
