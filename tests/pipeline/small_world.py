@@ -119,6 +119,10 @@ class World:
         """Change the feature schema in place."""
         _edit(self.path(SCHEMA), change)
 
+    def deliver(self, date: str) -> None:
+        """Deliver the snapshot's rows as those of another date too."""
+        self.path(SNAPSHOT.replace(DAY.replace("-", "_"), date.replace("-", "_"))).symlink_to(self.path(SNAPSHOT))
+
     def part(self, number: int = 0) -> Path:
         """Return a file of the snapshot."""
         return self.path(f"{SNAPSHOT}/part-{number}.parquet")

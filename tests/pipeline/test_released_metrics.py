@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from servers import pushgateway
-from small_world import CONFIG, DAY, ROWS, SNAPSHOT, World
+from small_world import CONFIG, DAY, ROWS, World
 
 
 def test_a_release_ends_what_the_hold_began(world: World, require: Callable[[str], str], tmp_path: Path):
@@ -27,7 +27,7 @@ def test_a_release_ends_what_the_hold_began(world: World, require: Callable[[str
 def test_a_discard_ends_what_the_hold_began(world: World, require: Callable[[str], str], tmp_path: Path):
     """Of two held dates the first discard leaves the alert to the other; no discard claims a success or other times."""
     other = "2024-03-02"
-    world.path(SNAPSHOT.replace(DAY.replace("-", "_"), other.replace("-", "_"))).symlink_to(world.path(SNAPSHOT))
+    world.deliver(other)
     with pushgateway(require("prometheus-pushgateway"), tmp_path) as gateway:
         world.configure(metrics__pushgateway=gateway.url, volume__min_rows=ROWS + 1, volume__on_breach="hold")
         held = [world.run("--run-type=scheduled", date=day).code for day in (DAY, other)]
@@ -46,7 +46,7 @@ def test_a_discard_ends_what_the_hold_began(world: World, require: Callable[[str
 def test_a_released_date_is_what_was_scored(world: World, require: Callable[[str], str], tmp_path: Path):
     """A scheduled run that was held and released is scheduled in `runs`, and the newest for `metrics push`."""
     other = "2024-03-02"
-    world.path(SNAPSHOT.replace(DAY.replace("-", "_"), other.replace("-", "_"))).symlink_to(world.path(SNAPSHOT))
+    world.deliver(other)
     with pushgateway(require("prometheus-pushgateway"), tmp_path) as gateway:
         world.configure(metrics__pushgateway=gateway.url)
         first = world.run("--run-type=scheduled")
@@ -71,7 +71,7 @@ def test_pushing_an_older_date_says_that_the_newest_is_not_what_the_alerts_see(
 ):
     """A push of the newest scheduled date says nothing; one of an older date says so and names the newest."""
     other = "2024-03-02"
-    world.path(SNAPSHOT.replace(DAY.replace("-", "_"), other.replace("-", "_"))).symlink_to(world.path(SNAPSHOT))
+    world.deliver(other)
     with pushgateway(require("prometheus-pushgateway"), tmp_path) as gateway:
         world.configure(metrics__pushgateway=gateway.url)
         ran = [world.run("--run-type=scheduled", date=day).code for day in (DAY, other)]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from servers import answers, hostile, pushgateway
-from small_world import CONFIG, DAY, ROWS, SNAPSHOT, World
+from small_world import CONFIG, DAY, ROWS, World
 
 ROOT = Path(__file__).parents[2]
 BUG = (
@@ -89,7 +89,7 @@ def test_a_success_that_nobody_was_told_of_is_told_by_the_next_run(
 def test_an_older_date_is_not_told_again(world: World, require: Callable[[str], str], tmp_path: Path):
     """A scheduled run that finds an older date published leaves the numbers of the newest one in the gateway."""
     other = "2024-03-02"
-    world.path(SNAPSHOT.replace(DAY.replace("-", "_"), other.replace("-", "_"))).symlink_to(world.path(SNAPSHOT))
+    world.deliver(other)
     with pushgateway(require("prometheus-pushgateway"), tmp_path) as gateway:
         world.configure(metrics__pushgateway=gateway.url)
         codes = [world.run("--run-type=scheduled", date=day).code for day in (DAY, other)]

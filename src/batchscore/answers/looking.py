@@ -166,10 +166,9 @@ def _state(store: Store, checked: Checked) -> dict[str, Any]:
             "text": f"published already from the same inputs, as revision {head.number}: nothing to do",
         }
     if waiting:
-        remedy = "`batchscore release` publishes it, `batchscore discard` drops it"
         return {
             "action": "refuse",
-            "text": f"held run {waiting.number} of the same plan waits, {waiting.why}; {remedy}",
+            "text": f"held run {waiting.number} of the same plan waits, {waiting.why}; {waiting.remedy}",
         }
     if head is None:
         finished = len(store.work(checked.plan).finished())

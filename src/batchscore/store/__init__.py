@@ -218,8 +218,8 @@ class Store:
         return settle.is_extended(self.root, commit, plan)
 
     def waiting(self, plan: Plan) -> HeldRun | None:
-        """Return the held run of the same plan that waits, if any: `settle.waiting`."""
-        return settle.waiting(self.root, plan)
+        """Return the held run of the same plan that waits, if any: `held.waiting`."""
+        return held.waiting(self.held(plan.date), plan.input_id)
 
     def lease(self, date: str, me: Holder) -> AbstractContextManager[None]:
         """Hold a date while a block runs: `lease.leased`."""

@@ -6,7 +6,7 @@ The commit is the truth: a run whose commit exists is released, whatever verdict
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -35,6 +35,16 @@ class HeldRun:
     state: State
     """Whether it still waits."""
 
+    @property
+    def remedy(self) -> str:
+        """What ends its waiting."""
+        return "`batchscore release` publishes it, `batchscore discard` drops it"
+
+
+def waiting(runs: Iterable[HeldRun], input_id: str) -> HeldRun | None:
+    """Return the run of the same inputs that waits to be released or discarded; None when there is none."""
+    return next((run for run in runs if run.state == "open" and run.commit.input_id == input_id), None)
+
 
 def hold(root: Root, publication: Publication, parent: Commit | None, *, why: str, gates: tuple[Any, ...]) -> HeldRun:
     """Build a run and set it aside instead of publishing it.
@@ -51,12 +61,12 @@ def hold(root: Root, publication: Publication, parent: Commit | None, *, why: st
     """
     commit = build(root, publication, parent)
     while True:
-        waiting = held_runs(root, commit.date)
-        for other in waiting:
-            if other.state == "open" and other.commit.input_id == commit.input_id:
-                root.delete_folder(layout.run(commit.run))
-                return other
-        number = waiting[-1].number + 1 if waiting else 1
+        before = held_runs(root, commit.date)
+        other = waiting(before, commit.input_id)
+        if other is not None:
+            root.delete_folder(layout.run(commit.run))
+            return other
+        number = before[-1].number + 1 if before else 1
         data = seal({"commit": asdict(commit), "why": why, "gates": list(gates)})
         if put_once(root, layout.held(commit.date, number), data) == data:
             return HeldRun(number=number, commit=commit, why=why, gates=tuple(gates), state="open")

@@ -7,7 +7,7 @@ from batchscore.plan import Plan
 from batchscore.store import layout
 from batchscore.store.commits import Commit, head, read_commit
 from batchscore.store.failure import foreign
-from batchscore.store.held import HeldRun, held_runs
+from batchscore.store.held import held_runs, waiting
 from batchscore.store.publish import acknowledge, other_plan
 from batchscore.store.root import Root
 from batchscore.store.sealed import read_sealed
@@ -56,20 +56,14 @@ def is_extended(root: Root, commit: Commit, plan: Plan) -> bool:
     return False
 
 
-def waiting(root: Root, plan: Plan) -> HeldRun | None:
-    """Return the run of the same plan that waits to be released or discarded; None when there is none."""
-    found = (run for run in held_runs(root, plan.date) if run.state == "open")
-    return next((run for run in found if run.commit.input_id == plan.input_id), None)
-
-
 def _refuse_held(root: Root, plan: Plan) -> None:
     """Raise `Held` when a run of the same plan waits to be released or discarded."""
-    held = waiting(root, plan)
+    held = waiting(held_runs(root, plan.date), plan.input_id)
     if held is not None:
         raise Held(
             f"a run of the same plan for {plan.date} is held: {held.why}",
             slug="WAITING",
-            remedy="`batchscore release` publishes it, `batchscore discard` drops it",
+            remedy=held.remedy,
             state="Nothing was scored or published; the held run is kept.",
             run=held.commit.run,
         )
